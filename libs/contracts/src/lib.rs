@@ -1,1 +1,61 @@
-//! To be filled.
+//! The protobuf contracts as Rust: messages, clients and servers of all services, and the
+//! descriptor set with its custom options.
+//!
+//! Everything below `gen/` is generated from `proto/` and committed, so that a build needs
+//! neither protoc nor a code generator. `make gen` writes it again; the test `generated`
+//! fails when it differs from the protos.
+
+#![expect(missing_docs, reason = "generated modules carry the comments of the protos")]
+#![expect(clippy::all, reason = "generated code")]
+
+/// The encoded `FileDescriptorSet` of all contracts, with custom options (auth rules).
+pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.binpb");
+
+/// Packages of Google that ours import.
+pub mod google {
+    /// `google.type`.
+    pub mod r#type {
+        include!("gen/google.r#type.rs");
+    }
+}
+
+macro_rules! package {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        pub mod $name {
+            /// Version 1.
+            pub mod v1 {
+                include!(concat!("gen/rapport.", stringify!($name), ".v1.rs"));
+            }
+        }
+    };
+}
+
+package!(
+    /// Words that all services share.
+    common
+);
+package!(
+    /// The change log between services.
+    feed
+);
+package!(
+    /// Who is this?
+    identity
+);
+package!(
+    /// What do we know?
+    profile
+);
+package!(
+    /// What are they worth, what will they do?
+    scoring
+);
+package!(
+    /// Who should take care of them?
+    routing
+);
+package!(
+    /// Did it work?
+    feedback
+);
