@@ -25,6 +25,12 @@ impl Shard {
         Self(six_bits as i16)
     }
 
+    /// The shard of a stored number; nothing when it is not 0 to 63.
+    #[must_use]
+    pub const fn from_number(number: i16) -> Option<Self> {
+        if number >= 0 && number < SHARDS { Some(Self(number)) } else { None }
+    }
+
     /// The number, as it is stored.
     #[must_use]
     pub const fn number(self) -> i16 {
