@@ -1,5 +1,6 @@
 //! The committed code is what the protos say. `UPDATE_CONTRACTS=1` (`make gen`) writes it.
 
+#![expect(clippy::expect_used, reason = "a test file: a failure is the message")]
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -44,7 +44,8 @@ mod tests {
 
     #[test]
     fn shards_are_frozen_and_evenly_filled() {
-        assert_eq!(Shard::of(Uuid::nil()).number(), Shard::of(Uuid::nil()).number());
+        assert_eq!(Shard::of(Uuid::nil()).number(), 3);
+        assert_eq!(Shard::of(Uuid::from_u128(1)).number(), 20);
         let mut filled = [0_u32; SHARDS as usize];
         for n in 0..64_000_u128 {
             let time_ordered = Uuid::from_u128((n << 80) | 0x7000_8000_0000_0000_0000);
