@@ -1,0 +1,78 @@
+# The interface of this repository: people and CI run the same targets.
+# Every target that builds calls `setup` first, so a clean clone needs nothing else.
+#
+# Builds always say --workspace: with -p, Cargo unifies features differently and compiles
+# half a dozen shared crates a second time.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo up test check gen bench faults setup clean \
+	fmt-check proto-check clippy tests docs licences
+
+SHELL := /bin/bash
+STEP := scripts/step
+BUF := tests/node/node_modules/.bin/buf
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+# CI builds exactly what is committed; at a desk a new dependency may extend the lock file.
+LOCKED := $(if $(CI),--locked)
+# Extra words for the program behind demo, up, bench and faults: make demo ARGS=--full
+ARGS ?=
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup ## build, then run the demonstration on a fresh private suite (ARGS=--full for all rows)
+	@$(STEP) "build (release; the first time takes minutes)" \
+		cargo build --release --workspace --bin rapport $(LOCKED)
+	@$(TARGET_DIR)/release/rapport demo $(ARGS)
+
+up: setup ## build, then run the whole suite on a private Postgres and Redis until Ctrl-C
+	@$(STEP) "build (release; the first time takes minutes)" \
+		cargo build --release --workspace --bin rapport $(LOCKED)
+	@exec $(TARGET_DIR)/release/rapport up $(ARGS)
+
+test: setup fmt-check proto-check clippy tests ## everything that must be green: format, lints, contracts, all tests
+
+check: setup fmt-check proto-check clippy docs licences ## format, lints, contracts and documentation, without running tests
+
+gen: setup ## write the Rust code of the contracts anew from proto/
+	@# With -p on purpose: the other crates may not compile before the new code is there.
+	@$(STEP) "generate libs/contracts" env UPDATE_CONTRACTS=1 cargo test -p contracts generated
+
+bench: setup ## measure, each figure beside its floor in the same run (takes minutes, wants a quiet machine)
+	@scripts/bench $(ARGS)
+
+faults: setup ## kill, restart and flush the running suite with full durability (takes minutes)
+	@scripts/faults $(ARGS)
+
+setup: ## install what is missing (a no-op of a blink when nothing is)
+	@scripts/setup
+
+clean: ## remove what was built or installed here; keeps the data of `make up`
+	@cargo clean
+	@rm -rf tests/node/node_modules
+
+# -- the steps of test and check, the cheapest first --
+
+fmt-check:
+	@$(STEP) "format" cargo fmt --all --check
+
+proto-check:
+	@$(STEP) "contracts: lint" $(BUF) lint proto
+	@$(STEP) "contracts: format" $(BUF) format --diff --exit-code proto
+
+clippy:
+	@$(STEP) "clippy" cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
+
+tests:
+	@scripts/tests $(LOCKED)
+
+docs:
+	@$(STEP) "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps $(LOCKED)
+
+licences:
+	@if cargo deny --version >/dev/null 2>&1; then \
+		$(STEP) "dependencies: bans, licences, sources" cargo deny check bans licenses sources; \
+	else \
+		printf '\n==> dependencies: skipped, cargo-deny is not installed (cargo install --locked cargo-deny)\n'; \
+	fi
