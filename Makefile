@@ -37,7 +37,7 @@ check: setup fmt-check proto-check clippy docs licences ## format, lints, contra
 
 gen: setup ## write the Rust code of the contracts anew from proto/
 	@# With -p on purpose: the other crates may not compile before the new code is there.
-	@$(STEP) "generate libs/contracts" env UPDATE_CONTRACTS=1 cargo test -p contracts generated
+	@$(STEP) "generate libs/contracts" env UPDATE_CONTRACTS=1 cargo test -p contracts --test generated
 
 bench: setup ## measure, each figure beside its floor in the same run (takes minutes, wants a quiet machine)
 	@scripts/bench $(ARGS)
