@@ -1,0 +1,182 @@
+//! The pool of one service's database.
+//!
+//! A connection that was used within the last second is handed out unchecked (a check is a
+//! round trip, paid by every hot call); one that idled longer is pinged first. What breaks
+//! in between is repeated by [`transaction()`](crate::transaction()) and [`Database::read`].
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, Postgres};
+
+use crate::error::{Cause, Error, FromStore};
+
+/// How to reach the database and what to allow there.
+#[derive(Clone)]
+pub struct Options {
+    /// `postgres://user:password@host:port/database`, or
+    /// `postgres:///database?host=/directory/of/socket&user=name`. Never printed.
+    pub url: String,
+    /// Shown in `pg_stat_activity`.
+    pub application_name: String,
+    /// Upper bound of the pool.
+    pub max_connections: u32,
+    /// How long a call waits for a connection.
+    pub acquire_timeout: Duration,
+    /// The cap of one statement.
+    pub statement_timeout: Duration,
+    /// How long a statement waits for a lock.
+    pub lock_timeout: Duration,
+    /// How long a transaction may sit between two statements.
+    pub idle_in_transaction_session_timeout: Duration,
+    /// A connection older than this is replaced.
+    pub max_lifetime: Duration,
+}
+
+impl Options {
+    /// The defaults for `url`.
+    pub fn new(url: impl Into<String>, application_name: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            application_name: application_name.into(),
+            max_connections: 10,
+            acquire_timeout: Duration::from_millis(250),
+            statement_timeout: Duration::from_secs(10),
+            lock_timeout: Duration::from_secs(1),
+            idle_in_transaction_session_timeout: Duration::from_secs(10),
+            max_lifetime: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("application_name", &self.application_name)
+            .field("max_connections", &self.max_connections)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A handle on the pool; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pool: PgPool,
+}
+
+/// Idle connections older than this are pinged before use.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+impl Database {
+    /// Builds the pool and makes sure that the database answers.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a malformed url, [`Error::Unavailable`] if nobody answers.
+    pub async fn connect(options: &Options) -> Result<Self, Error> {
+        let database = Self::connect_lazily(options)?;
+        database.ping().await?;
+        Ok(database)
+    }
+
+    /// Builds the pool without connecting. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] for a malformed url.
+    pub fn connect_lazily(options: &Options) -> Result<Self, Error> {
+        let millis = |duration: Duration| duration.as_millis().to_string();
+        // The parse error may quote the url, and with it a password.
+        let connect = PgConnectOptions::from_str(&options.url)
+            .map_err(|_| Error::internal("the database url is malformed"))?
+            .application_name(&options.application_name)
+            .statement_cache_capacity(256)
+            .options([
+                ("statement_timeout", millis(options.statement_timeout)),
+                ("lock_timeout", millis(options.lock_timeout)),
+                (
+                    "idle_in_transaction_session_timeout",
+                    millis(options.idle_in_transaction_session_timeout),
+                ),
+                ("default_transaction_isolation", r"read\ committed".to_owned()),
+                ("timezone", "UTC".to_owned()),
+            ])
+            .disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max_connections)
+            .acquire_timeout(options.acquire_timeout)
+            .max_lifetime(options.max_lifetime)
+            .idle_timeout(Duration::from_secs(10 * 60))
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| {
+                Box::pin(async move {
+                    Ok(meta.idle_for < TRUSTED_IDLE || connection.ping().await.is_ok())
+                })
+            })
+            .connect_lazy_with(connect);
+        Ok(Self { pool })
+    }
+
+    /// The pool, for reads with `sqlx` directly.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// One connection.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when all connections are in use, [`Error::Unavailable`] when the
+    /// database is away.
+    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, Error> {
+        match self.pool.acquire().await {
+            Ok(connection) => Ok(connection),
+            Err(sqlx::Error::PoolTimedOut) if self.is_exhausted() => {
+                Err(Error::Busy(Cause::new("all connections of the pool are in use")))
+            }
+            Err(error) => Err(Error::from(error).before_commit()),
+        }
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.pool.num_idle() == 0 && self.pool.size() >= self.pool.options().get_max_connections()
+    }
+
+    /// Runs `work` on one connection, without a transaction; once more on a fresh connection
+    /// if the first turns out to be broken. For reads only.
+    ///
+    /// # Errors
+    /// Those of `work` and of [`Database::acquire`].
+    pub async fn read<T, E, F>(&self, mut work: F) -> Result<T, E>
+    where
+        E: FromStore,
+        F: AsyncFnMut(&mut PgConnection) -> Result<T, E>,
+    {
+        let mut connection = self.acquire().await?;
+        let error = match work(&mut connection).await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        if !matches!(error.as_store(), Some(Error::Unavailable { .. })) {
+            return Err(error);
+        }
+        drop(connection);
+        let mut second = self.acquire().await?;
+        work(&mut second).await
+    }
+
+    /// Asks the database for a sign of life (readiness).
+    ///
+    /// # Errors
+    /// As [`Database::acquire`].
+    pub async fn ping(&self) -> Result<(), Error> {
+        let mut connection = self.acquire().await?;
+        connection.ping().await.map_err(Error::from)
+    }
+
+    /// Closes all connections once they are given back.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
