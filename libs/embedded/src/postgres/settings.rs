@@ -1,0 +1,61 @@
+//! The configuration of a private server, written whole at each launch.
+
+use std::fs;
+
+use super::{Listen, PostgresEngine};
+
+/// Whoever can open the socket (its directory is 0700) is trusted; TCP needs the password.
+pub(super) const ACCESS: &str = "\
+# Written at each start.
+local all all trust
+host all all 127.0.0.1/32 scram-sha-256
+";
+
+impl PostgresEngine {
+    pub(super) fn configuration(&self) -> String {
+        let options = &self.options;
+        let address = match options.listen {
+            Listen::SocketOnly => "",
+            Listen::Loopback { .. } => "127.0.0.1",
+        };
+        let switch = if options.durable { "on" } else { "off" };
+        let compression = fs::read_to_string(self.compression_record());
+        let number = |value: u32| value.to_string();
+        let mut lines = vec![
+            ("listen_addresses", address.to_owned()),
+            ("port", self.port.to_string()),
+            ("unix_socket_directories", self.socket_directory.display().to_string()),
+            ("unix_socket_permissions", "0700".to_owned()),
+            ("max_connections", number(options.max_connections)),
+            ("shared_buffers", format!("{}MB", options.shared_buffers_mib)),
+            ("max_wal_size", format!("{}MB", options.max_wal_size_mib)),
+            ("min_wal_size", "64MB".to_owned()),
+            ("fsync", switch.to_owned()),
+            ("synchronous_commit", switch.to_owned()),
+            ("full_page_writes", switch.to_owned()),
+            ("wal_compression", compression.unwrap_or_else(|_| "on".to_owned())),
+        ];
+        // Short keyed statements on two cores: parallel plans and JIT only cost start-up.
+        let fixed = [
+            ("jit", "off"),
+            ("max_worker_processes", "4"),
+            ("max_parallel_workers_per_gather", "0"),
+            ("random_page_cost", "1.1"),
+            ("checkpoint_timeout", "15min"),
+            ("password_encryption", "scram-sha-256"),
+            ("timezone", "UTC"),
+            ("log_timezone", "UTC"),
+            ("lc_messages", "C"),
+            ("log_line_prefix", "%m [%p] "),
+            ("log_checkpoints", "off"),
+        ];
+        lines.extend(fixed.map(|(name, value)| (name, value.to_owned())));
+        let mut text =
+            String::from("# Written at each start; the last of two equal names holds.\n");
+        let extra = options.settings.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        for (name, value) in lines.into_iter().chain(extra) {
+            text.push_str(&format!("{name} = '{}'\n", value.replace('\'', "''")));
+        }
+        text
+    }
+}
