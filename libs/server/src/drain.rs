@@ -1,0 +1,114 @@
+//! The end of a process, or of one server in it.
+//!
+//! NOT_SERVING → a lag, for load balancers to notice → stop accepting, GOAWAY, streams end
+//! with UNAVAILABLE → calls at work until the grace ends → what is left is cut off. hyper's
+//! own graceful shutdown waits for ever for an open stream, so the grace is a hard limit, and
+//! whoever serves a stream selects on [`Drain::token`].
+
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::health::Health;
+use crate::settings::{self, millis};
+
+/// How a drain ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything finished within the grace.
+    Clean,
+    /// Something was cut off.
+    Forced,
+}
+
+/// Cheap to clone; clones are the same.
+#[derive(Debug, Clone)]
+pub struct Drain {
+    stop: CancellationToken,
+    abort: CancellationToken,
+    tracker: TaskTracker,
+    lag: Duration,
+    grace: Duration,
+}
+
+impl Drain {
+    /// `stop` is cancelled when streams and background work shall end; `tracker` owns every
+    /// task that the drain waits for.
+    #[must_use]
+    pub fn new(stop: CancellationToken, tracker: TaskTracker, settings: &settings::Server) -> Self {
+        Self {
+            stop,
+            abort: CancellationToken::new(),
+            tracker,
+            lag: millis(settings.drain_lag_ms),
+            grace: millis(settings.drain_grace_ms),
+        }
+    }
+
+    /// Cancelled when streams and background tasks shall end by themselves.
+    #[must_use]
+    pub fn token(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Spawn on this what must be finished before the process ends.
+    #[must_use]
+    pub fn tracker(&self) -> TaskTracker {
+        self.tracker.clone()
+    }
+
+    /// Cancelled at the end of the drain: whatever still runs is cut off.
+    pub(crate) fn abort(&self) -> CancellationToken {
+        self.abort.clone()
+    }
+
+    /// Goes through the whole sequence; takes at most lag + grace + a second.
+    pub async fn run(&self, health: &Health) -> Outcome {
+        tracing::info!(event = "drain_begins");
+        health.drain().await;
+        tokio::time::sleep(self.lag).await;
+        self.stop.cancel();
+        self.tracker.close();
+        if tokio::time::timeout(self.grace, self.tracker.wait()).await.is_ok() {
+            self.abort.cancel(); // what is not waited for: connections inside the process
+            tracing::info!(event = "drain_ends");
+            return Outcome::Clean;
+        }
+        tracing::warn!(event = "drain_forced", tasks_left = self.tracker.len());
+        self.abort.cancel();
+        // Cut-off tasks need a moment to drop what they hold; what blocks is left behind.
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.tracker.wait()).await;
+        Outcome::Forced
+    }
+}
+
+/// SIGTERM and SIGINT. The first asks for a drain, the second for an exit at once:
+/// `signals.next().await; select! { _ = drain.run(..) => .., () = signals.next() => exit }`.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Waits for the next one.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Takes over the signals of the process: only for its `main`.
+///
+/// # Errors
+/// When the handlers cannot be installed.
+pub fn signals() -> std::io::Result<Signals> {
+    Ok(Signals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    })
+}

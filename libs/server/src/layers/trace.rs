@@ -1,0 +1,72 @@
+//! One span per call, named `package.Service/Method`, in the trace of the caller (W3C trace
+//! context). Field names follow OpenTelemetry's RPC conventions (release candidate).
+
+use http::HeaderMap;
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tonic::Code;
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use super::metrics::code_name;
+use super::{Around, Request, Response, Rpc, body, call, method};
+
+/// See the module.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Trace;
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}
+
+impl Around for Trace {
+    async fn around<S: Rpc>(&self, request: Request, rest: S) -> Response {
+        let name = method(&request).map_or("_other", |method| method.name.as_str());
+        let span = info_span!(
+            "rpc",
+            otel.name = name,
+            otel.kind = "server",
+            otel.status_code = Empty,
+            rpc.system.name = "grpc",
+            rpc.method = name,
+            rpc.response.status_code = Empty,
+            trace_id = Empty,
+            request_id = Empty,
+        );
+        let caller = TraceContextPropagator::new().extract(&Headers(request.headers()));
+        // Fails only where no exporter is installed: then there is nothing to join.
+        let _ = span.set_parent(caller);
+        let context = span.context().span().span_context().clone();
+        if context.is_valid() {
+            span.record("trace_id", display(context.trace_id()));
+        }
+        let response = call(rest, request).instrument(span.clone()).await;
+        body::on_end(response, move |code| record(&span, code))
+    }
+}
+
+fn record(span: &Span, code: Code) {
+    span.record("rpc.response.status_code", code_name(code));
+    // The server's own faults; the others are the caller's.
+    let ours = matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    );
+    if ours {
+        span.record("otel.status_code", "ERROR");
+    }
+}
