@@ -22,7 +22,8 @@ stop() { # pid file, signal, last resort
 idle=0
 while [ -d "$dir" ]; do
     sleep 2
-    exec 9>>"$dir/users" || exit 0
+    [ -f "$dir/users" ] || exit 0
+    exec 9<"$dir/users" # never for writing: that would re-create it under a `remove`
     if flock -n 9; then
         idle=$((idle + 2))
         if [ "$idle" -ge "$patience" ]; then

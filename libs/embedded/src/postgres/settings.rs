@@ -39,6 +39,7 @@ impl PostgresEngine {
         let fixed = [
             ("jit", "off"),
             ("max_worker_processes", "4"),
+            ("max_logical_replication_workers", "0"),
             ("max_parallel_workers_per_gather", "0"),
             ("random_page_cost", "1.1"),
             ("checkpoint_timeout", "15min"),
