@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -45,6 +45,25 @@ pub enum Endpoint {
     Tcp(Uri),
     /// In this process.
     Memory(Memory),
+    /// In this process, built after its client: services may call each other in a circle.
+    Later(Later),
+}
+
+/// An endpoint in this process that is filled in once it is built; until then connections
+/// are refused and calls are UNAVAILABLE.
+#[derive(Debug, Clone, Default)]
+pub struct Later(Arc<OnceLock<Memory>>);
+
+impl Later {
+    /// Fills it in. The first one stays.
+    pub fn set(&self, memory: Memory) {
+        let _ = self.0.set(memory);
+    }
+
+    fn connect(&self) -> std::io::Result<tokio::io::DuplexStream> {
+        let memory = self.0.get().ok_or(std::io::ErrorKind::ConnectionRefused)?;
+        memory.connect()
+    }
 }
 
 /// A channel to another service. Cheap to clone; clones share the connection and the retry
@@ -177,6 +196,13 @@ fn channel(endpoint: Endpoint) -> Channel {
         Endpoint::Memory(memory) => {
             let connect = tower::service_fn(move |_: Uri| {
                 let connected = memory.connect().map(TokioIo::new);
+                async move { connected }
+            });
+            settings(Uri::from_static("http://memory")).connect_with_connector_lazy(connect)
+        }
+        Endpoint::Later(later) => {
+            let connect = tower::service_fn(move |_: Uri| {
+                let connected = later.connect().map(TokioIo::new);
                 async move { connected }
             });
             settings(Uri::from_static("http://memory")).connect_with_connector_lazy(connect)
