@@ -1,0 +1,128 @@
+//! The log for the public Watch RPCs: one tenant's entries, with a place to resume from.
+//!
+//! A resume token is a sealed [`Cursor`] (`store::page_token` binds it to tenant and method).
+//! Entries of other tenants never leave this module; that they passed shows only as a cursor that
+//! moves, so that a quiet tenant's token does not fall out of what is kept.
+
+use std::collections::VecDeque;
+
+use kernel::TenantId;
+use uuid::Uuid;
+
+use crate::tail::{Position, Subscription};
+use crate::{Entry, Error, Tail};
+
+/// A place in one life of the log: what a resume token carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// Which life of the log.
+    pub epoch: Uuid,
+    /// Everything up to here was seen.
+    pub seq: i64,
+}
+
+impl Cursor {
+    /// The payload of a resume token.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        let (epoch, seq) = bytes.split_at_mut(16);
+        epoch.copy_from_slice(self.epoch.as_bytes());
+        seq.copy_from_slice(&self.seq.to_be_bytes());
+        bytes
+    }
+
+    /// Reads the payload of a resume token.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is not a cursor.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let malformed = || Error::Malformed("resume_token");
+        let (epoch, seq) = bytes.split_at_checked(16).ok_or_else(malformed)?;
+        let epoch = Uuid::from_slice(epoch).map_err(|_| malformed())?;
+        let seq = i64::from_be_bytes(seq.try_into().map_err(|_| malformed())?);
+        if seq < 0 { Err(malformed()) } else { Ok(Self { epoch, seq }) }
+    }
+}
+
+/// What a watch has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// An entry of the tenant.
+    Entry(Entry),
+    /// Others' entries passed: only the cursor moved.
+    Nothing,
+}
+
+/// One tenant's view of the log.
+pub struct Watch {
+    subscription: Subscription,
+    tenant: TenantId,
+    waiting: VecDeque<Entry>,
+}
+
+impl Watch {
+    /// Begins after a cursor, or now.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`] when the cursor is no longer, or not, of this log;
+    /// [`Error::Database`].
+    pub async fn open(tail: &Tail, tenant: TenantId, from: Option<Cursor>) -> Result<Self, Error> {
+        let from = match from {
+            Some(cursor) => Position { epoch: Some(cursor.epoch), seq: cursor.seq },
+            None => {
+                let head = tail.read_head().await?;
+                Position { epoch: Some(head.epoch), seq: head.seq }
+            }
+        };
+        let subscription = tail.subscribe(from).await?;
+        Ok(Self { subscription, tenant, waiting: VecDeque::new() })
+    }
+
+    /// Where a caller that has seen everything returned so far resumes.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        let next = self.waiting.front().map(|entry| entry.seq - 1);
+        Cursor {
+            epoch: self.subscription.epoch(),
+            seq: next.unwrap_or_else(|| self.subscription.position()),
+        }
+    }
+
+    /// Waits for the next thing and says where to resume after it. Cancel-safe; a stream is
+    /// `futures::stream::try_unfold` of it.
+    ///
+    /// # Errors
+    /// As [`Subscription::next`].
+    pub async fn next(&mut self) -> Result<(Cursor, Seen), Error> {
+        if self.waiting.is_empty() {
+            let run = self.subscription.next().await?;
+            let own = run.entries().iter().filter(|entry| entry.tenant == self.tenant);
+            self.waiting.extend(own.cloned());
+        }
+        let seen = self.waiting.pop_front().map_or(Seen::Nothing, Seen::Entry);
+        let seen_seq = match &seen {
+            Seen::Entry(entry) => Some(entry.seq),
+            Seen::Nothing => None,
+        };
+        let cursor = self.cursor();
+        // More of this run waits: resume right after what was returned.
+        let seq = if self.waiting.is_empty() { cursor.seq } else { seen_seq.unwrap_or(cursor.seq) };
+        Ok((Cursor { seq, ..cursor }, seen))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_survives_a_token_and_garbage_is_refused() {
+        let cursor = Cursor { epoch: Uuid::from_u128(7), seq: i64::MAX };
+        assert_eq!(Cursor::from_bytes(&cursor.to_bytes()).ok(), Some(cursor));
+        let negative = Cursor { seq: -1, ..cursor };
+        for garbage in [&[][..], &[1; 23], &[1; 25], &negative.to_bytes()] {
+            assert!(Cursor::from_bytes(garbage).is_err());
+        }
+    }
+}
