@@ -128,6 +128,41 @@ impl Layer {
         }
         Ok(Self { origin: directory.display().to_string(), content: Content::Texts(texts) })
     }
+
+    /// What this layer says about one table: a process with several services gives each its
+    /// own. Text that is not TOML is kept as it is, for [`load`] to refuse.
+    #[must_use]
+    pub fn only(&self, table: &str) -> Self {
+        let content = match &self.content {
+            Content::Toml(text) => {
+                let part = toml::from_str::<Table>(text).map(|mut whole| {
+                    let mine = whole.remove(table).map(|part| (table.to_owned(), part));
+                    Table::from_iter(mine).to_string()
+                });
+                Content::Toml(part.unwrap_or_else(|_| text.clone()))
+            }
+            Content::Texts(texts) => {
+                let prefix = format!("{table}.");
+                let mine = texts.iter().filter(|(key, _)| key.starts_with(&prefix));
+                Content::Texts(mine.map(|(key, text)| (key.clone(), text.clone())).collect())
+            }
+        };
+        Self { origin: self.origin.clone(), content }
+    }
+
+    /// The tables that this layer speaks of, so that a misspelt one can be refused.
+    #[must_use]
+    pub fn tables(&self) -> Vec<String> {
+        match &self.content {
+            Content::Toml(text) => toml::from_str::<Table>(text)
+                .map(|whole| whole.keys().cloned().collect())
+                .unwrap_or_default(),
+            Content::Texts(texts) => {
+                let table = |key: &String| key.split('.').next().unwrap_or_default().to_owned();
+                texts.keys().map(table).collect()
+            }
+        }
+    }
 }
 
 fn read(path: &Path) -> Result<String, Error> {
@@ -318,6 +353,17 @@ mod tests {
         let text = error.unwrap_err().to_string();
         assert!(text.contains("server.rate_burst") && text.contains("integer"), "{text}");
         assert!(!text.contains("s3cret"));
+    }
+
+    #[test]
+    fn a_layer_can_be_narrowed_to_one_table() {
+        let file = Layer::toml("a.toml", "[server]\nrate_burst = 9\n[profile]\nx = 1");
+        assert_eq!(file.tables(), ["profile", "server"]);
+        assert_eq!(Server::load(&[file.only("server")]).unwrap().rate_burst, 9);
+        assert!(Server::load(std::slice::from_ref(&file)).is_err());
+        let variables = env(&[("RAPPORT__SERVER__RATE_BURST", "8"), ("RAPPORT__PROFILE__X", "1")]);
+        assert_eq!(Server::load(&[variables.only("server")]).unwrap().rate_burst, 8);
+        assert!(Server::load(&[Layer::toml("b.toml", "[server\n").only("server")]).is_err());
     }
 
     #[test]
