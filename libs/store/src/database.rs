@@ -2,7 +2,7 @@
 //!
 //! A connection that was used within the last second is handed out unchecked (a check is a
 //! round trip, paid by every hot call); one that idled longer is pinged first. What breaks
-//! in between is repeated by [`transaction()`](crate::transaction()) and [`Database::read`].
+//! in between is repeated by [`transaction!`](crate::transaction!).
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, Postgres};
+use sqlx::{ConnectOptions, Connection, Postgres, Transaction};
 
-use crate::error::{Cause, Error, FromStore};
+use crate::error::{Cause, Error};
 
 /// How to reach the database and what to allow there.
 #[derive(Clone)]
@@ -130,12 +130,16 @@ impl Database {
     /// [`Error::Busy`] when all connections are in use, [`Error::Unavailable`] when the
     /// database is away.
     pub async fn acquire(&self) -> Result<PoolConnection<Postgres>, Error> {
-        match self.pool.acquire().await {
-            Ok(connection) => Ok(connection),
-            Err(sqlx::Error::PoolTimedOut) if self.is_exhausted() => {
-                Err(Error::Busy(Cause::new("all connections of the pool are in use")))
+        self.pool.acquire().await.map_err(|error| self.explain(error))
+    }
+
+    /// A time-out has two reasons; both, and any other error here, come before any effect.
+    fn explain(&self, error: sqlx::Error) -> Error {
+        match error {
+            sqlx::Error::PoolTimedOut if self.is_exhausted() => {
+                Error::Busy(Cause::new("all connections of the pool are in use"))
             }
-            Err(error) => Err(Error::from(error).before_commit()),
+            other => Error::from(other).before_commit(),
         }
     }
 
@@ -143,27 +147,12 @@ impl Database {
         self.pool.num_idle() == 0 && self.pool.size() >= self.pool.options().get_max_connections()
     }
 
-    /// Runs `work` on one connection, without a transaction; once more on a fresh connection
-    /// if the first turns out to be broken. For reads only.
+    /// A transaction, rolled back unless committed. Prefer [`transaction!`](crate::transaction!).
     ///
     /// # Errors
-    /// Those of `work` and of [`Database::acquire`].
-    pub async fn read<T, E, F>(&self, mut work: F) -> Result<T, E>
-    where
-        E: FromStore,
-        F: AsyncFnMut(&mut PgConnection) -> Result<T, E>,
-    {
-        let mut connection = self.acquire().await?;
-        let error = match work(&mut connection).await {
-            Ok(value) => return Ok(value),
-            Err(error) => error,
-        };
-        if !matches!(error.as_store(), Some(Error::Unavailable { .. })) {
-            return Err(error);
-        }
-        drop(connection);
-        let mut second = self.acquire().await?;
-        work(&mut second).await
+    /// As [`Database::acquire`].
+    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {
+        self.pool.begin().await.map_err(|error| self.explain(error))
     }
 
     /// Asks the database for a sign of life (readiness).

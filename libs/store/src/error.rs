@@ -204,7 +204,7 @@ impl Fault for Error {
 }
 
 /// An error of a use case that may be an error of the store, so that
-/// [`transaction()`](crate::transaction()) knows which one to repeat.
+/// [`transaction!`](crate::transaction!) knows which one to repeat.
 pub trait FromStore: From<Error> {
     /// The store's error inside, if it is one.
     fn as_store(&self) -> Option<&Error>;

@@ -1,6 +1,6 @@
 //! Everything a service keeps, and the keys it keeps it under.
 //!
-//! Postgres is the truth: [`Database`] (pool), [`migrate`], [`transaction()`] (repeats what
+//! Postgres is the truth: [`Database`] (pool), [`migrate`], [`transaction!`] (repeats what
 //! certainly did not commit), [`committer`] (group commit without a timer), [`idempotency`],
 //! [`resource`] (versioned configuration). Redis is a cache and a bell: [`cache`], [`bell`].
 //! Keys: [`keys`] (the key ring file), [`envelope`] (tenant key wraps data key seals row),
@@ -42,5 +42,4 @@ pub use migrate::Migration;
 pub use page_token::TokenSealer;
 pub use resource::{Resource, Resources};
 pub use tenant_keys::{TenantKey, TenantKeys};
-pub use transaction::transaction;
 pub use view::View;

@@ -140,10 +140,9 @@ impl Resources {
         body: &R,
         change: Change<'_>,
     ) -> Result<Saved, Error> {
-        crate::transaction(&self.database, async |connection| {
+        crate::transaction!(&self.database, async |connection| {
             upsert(connection, tenant, name, body, change).await
         })
-        .await
     }
 
     /// [`delete`] in a transaction of its own.
@@ -156,10 +155,9 @@ impl Resources {
         name: &str,
         change: Change<'_>,
     ) -> Result<Saved, Error> {
-        crate::transaction(&self.database, async |connection| {
+        crate::transaction!(&self.database, async |connection| {
             delete::<R>(connection, tenant, name, change).await
         })
-        .await
     }
 
     /// The resource, if it is there and not deleted.
