@@ -17,14 +17,13 @@ fn call(fingerprint: [u8; 32]) -> Call<'static> {
 
 /// What a handler does: claim, have an effect, keep its id.
 async fn carry_out(database: &Database, call: &Call<'_>, id: &[u8]) -> Result<Begun, Error> {
-    transaction(database, async |connection| {
+    transaction!(database, async |connection| {
         let begun = begin(connection, call).await?;
         if begun == Begun::Fresh {
             complete(connection, call, id).await?;
         }
         Ok(begun)
     })
-    .await
 }
 
 #[tokio::test]
