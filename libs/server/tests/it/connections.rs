@@ -1,0 +1,171 @@
+//! Sockets that send nothing or too much, and the end of a server.
+
+use std::time::{Duration, Instant};
+
+use server::drain::Outcome;
+use server::{Call, Endpoint, Peer, admin};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tonic::codec::Streaming;
+use tonic::{Code, Request};
+use tonic_prost::ProstCodec;
+use tonic_types::StatusExt;
+
+use crate::probe::{Fixture, tenant};
+use crate::wire::{call, frame, send};
+
+async fn listen(endpoint: &Endpoint) -> std::net::SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    endpoint.listen(listener);
+    address
+}
+
+/// Until the other side closes; what came before does not matter.
+async fn closed(socket: &mut TcpStream) -> bool {
+    let mut buffer = Vec::new();
+    let read = socket.read_to_end(&mut buffer);
+    tokio::time::timeout(Duration::from_secs(5), read).await.is_ok()
+}
+
+async fn open_stream(peer: Peer, method: &str) -> Streaming<String> {
+    let peer = peer.during(&Call::background(tenant())).without_deadline();
+    let mut grpc = tonic::client::Grpc::new(peer);
+    grpc.ready().await.unwrap();
+    let path = format!("/rapport.probe.v1.ProbeService/{method}").parse().unwrap();
+    let codec = ProstCodec::<String, String>::default();
+    let greeting = futures::stream::iter(["hello".to_owned()]);
+    let silence = futures::StreamExt::chain(greeting, futures::stream::pending());
+    let answer = if method == "Chat" {
+        grpc.streaming(Request::new(silence), path, codec).await
+    } else {
+        grpc.server_streaming(Request::new("hello".to_owned()), path, codec).await
+    };
+    answer.unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn a_socket_that_sends_no_preface_is_closed() {
+    let fixture = Fixture::new("preface_timeout_ms = 100").await;
+    let address = listen(&fixture.endpoint).await;
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    let mut half = TcpStream::connect(address).await.unwrap();
+    half.write_all(b"PRI * HTTP").await.unwrap();
+    assert!(closed(&mut idle).await);
+    assert!(closed(&mut half).await);
+}
+
+#[tokio::test]
+async fn one_peer_does_not_get_all_connections() {
+    let fixture = Fixture::new("max_connections_per_peer = 2").await;
+    let address = listen(&fixture.endpoint).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let mut byte = [0];
+        socket.read_exact(&mut byte).await.unwrap(); // the server's settings
+        held.push(socket);
+    }
+    let mut third = TcpStream::connect(address).await.unwrap();
+    assert!(closed(&mut third).await);
+}
+
+#[tokio::test]
+async fn a_header_of_20_kib_is_refused() {
+    let fixture = Fixture::new("").await;
+    let large = "x".repeat(20 * 1024);
+    let answer = send(&fixture.endpoint, "Open", &[("x-large", &large)], frame("x")).await;
+    assert_eq!(answer.http, http::StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+}
+
+#[tokio::test]
+async fn a_watch_beats_and_ends_with_the_position_to_resume_from() {
+    let fixture = Fixture::new("").await;
+    let mut stream = open_stream(fixture.peer(), "Watch").await;
+    assert_eq!(stream.message().await.unwrap().as_deref(), Some("first"));
+    assert_eq!(stream.message().await.unwrap().as_deref(), Some("alive at 1"));
+    let (drain, health) = (fixture.server.drain().clone(), fixture.server.health().clone());
+    let draining = tokio::spawn(async move { drain.run(&health).await });
+    let end = loop {
+        match stream.message().await {
+            Ok(Some(beat)) => assert_eq!(beat, "alive at 1"),
+            Ok(None) => panic!("a watch ends with a status"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(end.code(), Code::Unavailable);
+    assert_eq!(end.get_details_error_info().unwrap().metadata["resume_token"], "1");
+    assert_eq!(draining.await.unwrap(), Outcome::Clean);
+}
+
+#[tokio::test]
+async fn a_drain_lets_calls_finish_and_refuses_new_connections() {
+    let fixture = Fixture::new("").await;
+    let address = listen(&fixture.endpoint).await;
+    let token = fixture.token(&["probe:write"]);
+    let endpoint = fixture.endpoint.clone();
+    let at_work = tokio::spawn(async move { call(&endpoint, "Work", &token, frame("300")).await });
+    let started = &fixture.probe.started;
+    crate::wire::eventually("one is at work", || {
+        started.load(std::sync::atomic::Ordering::SeqCst) == 1
+    })
+    .await;
+    assert_eq!(fixture.server.drain().run(fixture.server.health()).await, Outcome::Clean);
+    assert_eq!(at_work.await.unwrap().code(), Code::Ok);
+    assert!(TcpStream::connect(address).await.is_err());
+    assert!(fixture.endpoint.memory().connect().is_err());
+}
+
+#[tokio::test]
+async fn a_stream_that_ignores_the_drain_does_not_hold_the_exit() {
+    let fixture = Fixture::new("drain_grace_ms = 200").await;
+    let address = listen(&fixture.endpoint).await;
+    let mut chat = open_stream(fixture.tcp_peer(address), "Chat").await;
+    assert_eq!(chat.message().await.unwrap().as_deref(), Some("hello"));
+    let began = Instant::now();
+    assert_eq!(fixture.server.drain().run(fixture.server.health()).await, Outcome::Forced);
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(chat.message().await.is_err());
+}
+
+#[tokio::test]
+async fn an_old_connection_ends_its_watches_with_a_token() {
+    let fixture = Fixture::new("connection_age_ms = 100").await;
+    let address = listen(&fixture.endpoint).await;
+    let mut stream = open_stream(fixture.tcp_peer(address), "Watch").await;
+    let end = loop {
+        if let Err(status) = stream.message().await {
+            break status;
+        }
+    };
+    assert_eq!(end.code(), Code::Unavailable);
+    assert_eq!(end.get_details_error_info().unwrap().metadata["resume_token"], "1");
+}
+
+#[tokio::test]
+async fn the_admin_port_tells_readiness_and_metrics() {
+    let fixture = Fixture::new("").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let health = fixture.server.health();
+    let router = admin::router(fixture.registry.clone(), health.clone());
+    admin::listen(listener, router, fixture.server.drain());
+    let get = async |path: &str| {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).await.unwrap();
+        text
+    };
+    assert!(get("/readyz").await.starts_with("HTTP/1.1 200"));
+    health.set("rapport.late.v1.LateService", false).await;
+    assert!(get("/readyz").await.starts_with("HTTP/1.1 503"));
+    health.set("rapport.late.v1.LateService", true).await;
+    assert!(get("/readyz").await.starts_with("HTTP/1.1 200"));
+    assert!(get("/metrics").await.contains("rpc_server_calls_in_flight 0"));
+    health.drain().await;
+    assert!(get("/readyz").await.starts_with("HTTP/1.1 503"));
+    assert!(get("/livez").await.starts_with("HTTP/1.1 200"));
+}
