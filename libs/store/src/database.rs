@@ -99,7 +99,7 @@ impl Database {
                     "idle_in_transaction_session_timeout",
                     millis(options.idle_in_transaction_session_timeout),
                 ),
-                ("default_transaction_isolation", r"read\ committed".to_owned()),
+                ("default_transaction_isolation", "read committed".to_owned()),
                 ("timezone", "UTC".to_owned()),
             ])
             .disable_statement_logging();
