@@ -12,7 +12,13 @@ use crate::{Error, Shards};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Request = http::Request<tonic::body::Body>;
-type Service = BoxCloneSyncService<Request, http::Response<tonic::body::Body>, BoxError>;
+type Service = BoxCloneSyncService<Request, http::Response<tonic::body::Body>, ChannelError>;
+
+/// What a channel answers when it has no answer. A type of its own because a future with a boxed
+/// error in it is not provably `Send` (rust-lang/rust#102211).
+#[derive(Debug, thiserror::Error)]
+#[error("the channel failed")]
+struct ChannelError(#[source] BoxError);
 
 /// The largest answer that is accepted; the server cuts at a quarter of it.
 const MAX_MESSAGE: usize = 4 << 20;
@@ -33,7 +39,7 @@ impl Upstream {
     {
         let service = channel
             .map_response(|response: http::Response<B>| response.map(tonic::body::Body::new))
-            .map_err(Into::into);
+            .map_err(|error: S::Error| ChannelError(error.into()));
         let client = FeedServiceClient::new(BoxCloneSyncService::new(service));
         Self(client.max_decoding_message_size(MAX_MESSAGE))
     }

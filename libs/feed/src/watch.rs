@@ -101,14 +101,7 @@ impl Watch {
             self.waiting.extend(own.cloned());
         }
         let seen = self.waiting.pop_front().map_or(Seen::Nothing, Seen::Entry);
-        let seen_seq = match &seen {
-            Seen::Entry(entry) => Some(entry.seq),
-            Seen::Nothing => None,
-        };
-        let cursor = self.cursor();
-        // More of this run waits: resume right after what was returned.
-        let seq = if self.waiting.is_empty() { cursor.seq } else { seen_seq.unwrap_or(cursor.seq) };
-        Ok((Cursor { seq, ..cursor }, seen))
+        Ok((self.cursor(), seen))
     }
 }
 

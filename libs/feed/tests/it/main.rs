@@ -1,0 +1,8 @@
+//! The feed against a real Postgres.
+
+mod consumer;
+mod log;
+mod retention;
+mod tail;
+mod trouble;
+mod world;
