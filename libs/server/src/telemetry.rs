@@ -107,3 +107,20 @@ fn provider(service: &str, settings: &Settings) -> Result<SdkTracerProvider, Err
         SpanExporter::builder().with_tonic().with_endpoint(&settings.otlp_endpoint).build()?;
     Ok(builder.with_batch_exporter(exporter).build())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings;
+
+    #[test]
+    fn the_documented_defaults_are_usable() {
+        #[derive(Deserialize)]
+        struct Whole {
+            telemetry: Settings,
+        }
+        let settings = settings::load::<Whole>(DEFAULTS, &[]).unwrap().telemetry;
+        assert!(EnvFilter::try_new(&settings.log).is_ok());
+        assert!(provider("test", &settings).is_ok());
+    }
+}

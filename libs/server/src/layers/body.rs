@@ -2,6 +2,7 @@
 //! and panics while a stream is read.
 
 use std::any::Any;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
@@ -142,5 +144,39 @@ impl http_body::Body for Caught {
                 Poll::Ready(Some(written.map(|()| Frame::trailers(trailers))))
             }
         }
+    }
+}
+
+/// Ends the stream with `status` when `ending` is cancelled.
+pub(crate) fn until(response: Response, ending: CancellationToken, status: Status) -> Response {
+    let ending = Box::pin(ending.cancelled_owned());
+    response.map(|inner| Body::new(Until { inner, ending, status: Some(status) }))
+}
+
+struct Until {
+    inner: Body,
+    ending: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Gone when it has been sent.
+    status: Option<Status>,
+}
+
+impl http_body::Body for Until {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.status.is_none() {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        ready!(self.ending.as_mut().poll(cx));
+        let mut trailers = HeaderMap::new();
+        let written = self.status.take().map(|status| status.add_header(&mut trailers));
+        Poll::Ready(written.map(|written| written.map(|()| Frame::trailers(trailers))))
     }
 }

@@ -13,13 +13,14 @@ use http::HeaderMap;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::Code;
+use tonic::{Code, Status};
 use tracing::Instrument;
 
 use super::request_id::{self, RequestId};
 use super::shed::Permit;
-use super::{Around, Request, Response, Rpc, call, is_streaming, refuse};
+use super::{Around, Request, Response, Rpc, body, call, is_streaming, method, refuse};
 use crate::drain::Drain;
+use crate::request::Ending;
 use crate::settings::{self, millis};
 use crate::status;
 
@@ -73,7 +74,7 @@ impl Deadlines {
 impl Around for Deadlines {
     async fn around<S: Rpc>(&self, mut request: Request, rest: S) -> Response {
         if is_streaming(&request) {
-            return call(rest, request).await;
+            return stream(request, rest).await;
         }
         let budget = self.budget(request.headers());
         if budget.is_zero() {
@@ -104,13 +105,29 @@ impl Around for Deadlines {
     }
 }
 
+/// Our own streams end themselves, with a token to resume from; gRPC's (health, reflection)
+/// know nothing of a drain and would hold it up.
+async fn stream<S: Rpc>(request: Request, rest: S) -> Response {
+    let grpcs_own = method(&request).is_some_and(|method| method.name.starts_with("grpc."));
+    let ending = request.extensions().get::<Ending>().filter(|_| grpcs_own).cloned();
+    let response = call(rest, request).await;
+    match ending {
+        Some(Ending(ending)) => body::until(response, ending, shutting_down()),
+        None => response,
+    }
+}
+
 fn expired() -> Response {
     let message = "the deadline passed before the answer was ready";
     refuse(status::plain(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message))
 }
 
 fn cut_off() -> Response {
-    refuse(status::plain(Code::Unavailable, "UNAVAILABLE", "the server is shutting down"))
+    refuse(shutting_down())
+}
+
+fn shutting_down() -> Status {
+    status::plain(Code::Unavailable, "UNAVAILABLE", "the server is shutting down")
 }
 
 /// `grpc-timeout`: at most eight digits and a unit. Anything else counts as absent.

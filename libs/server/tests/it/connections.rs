@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use futures::StreamExt;
 use server::drain::Outcome;
-use server::{Call, Endpoint, Peer, admin};
+use server::{Call, Endpoint, Peer, admin, watch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tonic::codec::Streaming;
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 
@@ -97,6 +98,43 @@ async fn a_watch_beats_and_ends_with_the_position_to_resume_from() {
     assert_eq!(end.code(), Code::Unavailable);
     assert_eq!(end.get_details_error_info().unwrap().metadata["resume_token"], "1");
     assert_eq!(draining.await.unwrap(), Outcome::Clean);
+}
+
+#[tokio::test]
+async fn a_watch_that_is_not_read_ends_with_the_position_that_was() {
+    let fixture = Fixture::new("").await;
+    let options = watch::Options {
+        buffer: 2,
+        patience: Duration::from_millis(20),
+        ..watch::Options::default()
+    };
+    let item = |n: u64| Ok(watch::Item { resume_token: n.to_string(), message: n });
+    let source = futures::stream::iter((1..).map(item));
+    let drain = fixture.server.drain();
+    let call = Call::background(tenant());
+    let watch = watch::stream(&call, drain, options, "0".to_owned(), source, |_| 0);
+    let tasks = drain.tracker();
+    crate::wire::eventually("patience ends", || tasks.is_empty()).await;
+    let mut items: Vec<Result<u64, Status>> = watch.collect().await;
+    let end = items.pop().unwrap().unwrap_err();
+    assert_eq!(items.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(end.code(), Code::ResourceExhausted);
+    assert_eq!(end.get_details_error_info().unwrap().metadata["resume_token"], "2");
+}
+
+#[tokio::test]
+async fn a_watch_of_grpcs_own_health_does_not_hold_the_drain() {
+    let fixture = Fixture::new("").await;
+    let address = listen(&fixture.endpoint).await;
+    let channel = fixture.tcp_peer(address);
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel.without_deadline());
+    let request = tonic_health::pb::HealthCheckRequest { service: String::new() };
+    let mut watch = health.watch(request).await.unwrap().into_inner();
+    assert!(watch.message().await.unwrap().is_some());
+    assert_eq!(fixture.server.drain().run(fixture.server.health()).await, Outcome::Clean);
+    let last = watch.message().await.unwrap().unwrap();
+    assert_eq!(last.status, i32::from(tonic_health::ServingStatus::NotServing as u8));
+    assert_eq!(watch.message().await.unwrap_err().code(), Code::Unavailable);
 }
 
 #[tokio::test]
