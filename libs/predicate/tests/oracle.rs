@@ -215,7 +215,7 @@ fn oracle(root: &Context<'_, '_>, source: &str, fields: &Fields) -> Result<bool,
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn wherever_cel_answers_ours_is_the_same(source in bool_source(), fields in some_fields()) {
