@@ -15,7 +15,7 @@ use redis::{Client, Cmd, FromRedisValue, RedisError, Script};
 
 use crate::error::Error;
 
-/// How long one call may take.
+/// How long one call may take, unless told otherwise.
 const TIMEOUT: Duration = Duration::from_millis(50);
 /// How long the circuit stays open after a failure.
 const OPEN_FOR: Duration = Duration::from_secs(1);
@@ -38,6 +38,7 @@ struct Redis {
     client: Client,
     connection: ConnectionManager,
     prefix: String,
+    timeout: Duration,
     circuit: Circuit,
     set_if_newer: Script,
 }
@@ -62,12 +63,24 @@ impl Cache {
     /// # Errors
     /// [`Error::Internal`] for a malformed url.
     pub fn new(url: &str, prefix: impl Into<String>) -> Result<Self, Error> {
+        Self::with_timeout(url, prefix, TIMEOUT)
+    }
+
+    /// [`Cache::new`] with another bound on each call than 50 ms.
+    ///
+    /// # Errors
+    /// As [`Cache::new`].
+    pub fn with_timeout(
+        url: &str,
+        prefix: impl Into<String>,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
         // The error may quote the url, and with it a password.
         let malformed = |_: RedisError| Error::internal("the redis url is malformed");
         let client = Client::open(url).map_err(malformed)?;
         let config = ConnectionManagerConfig::new()
-            .set_response_timeout(Some(TIMEOUT))
-            .set_connection_timeout(Some(TIMEOUT * 5))
+            .set_response_timeout(Some(timeout))
+            .set_connection_timeout(Some(timeout * 5))
             .set_number_of_retries(1)
             .set_min_delay(Duration::from_millis(10))
             .set_max_delay(Duration::from_millis(100));
@@ -77,6 +90,7 @@ impl Cache {
             client,
             connection,
             prefix: prefix.into(),
+            timeout,
             circuit: Circuit::new(),
             set_if_newer: Script::new(SET_IF_NEWER),
         };
@@ -169,7 +183,7 @@ impl Redis {
         if !self.circuit.allows() {
             return None;
         }
-        match tokio::time::timeout(TIMEOUT, call).await {
+        match tokio::time::timeout(self.timeout, call).await {
             Ok(Ok(value)) => {
                 self.circuit.close();
                 Some(value)

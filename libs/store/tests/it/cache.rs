@@ -11,7 +11,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 async fn cache() -> Cache {
     let redis = Stack::get().await.redis();
-    let cache = Cache::new(redis.url(), redis.prefix()).unwrap();
+    let cache = Cache::with_timeout(redis.url(), redis.prefix(), LIMIT).unwrap();
     eventually(LIMIT, "redis", || cache.is_reachable()).await;
     cache
 }

@@ -158,7 +158,7 @@ async fn waiting_for_a_lock_or_a_connection_ends_as_busy() {
 async fn a_restarted_postgres_is_found_again_and_a_dead_one_is_unavailable() {
     let stack = PrivateStack::start(false).await.unwrap();
     let quick = Options {
-        acquire_timeout: Duration::from_secs(2),
+        acquire_timeout: Duration::from_secs(5),
         ..Options::new(stack.admin_url(), "store-test")
     };
     let database = Database::connect(&quick).await.unwrap();

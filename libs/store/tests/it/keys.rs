@@ -91,13 +91,13 @@ async fn rotating_the_root_key_rewraps_tenant_keys_and_keeps_data_readable() {
     let old = KeyRing::generate().unwrap();
     let before = TenantKeys::new(database.clone(), old.root().clone());
     let wrapped =
-        DataKey::generate().unwrap().wrap(&*before.get(tenant(1)).await.unwrap(), b"e").unwrap();
+        DataKey::generate().unwrap().wrap(&before.get(tenant(1)).await.unwrap(), b"e").unwrap();
 
     let new = old.with_new_wrap_key().unwrap();
     let after = TenantKeys::new(database.clone(), new.root().clone());
     assert_eq!(after.rewrap_all().await.unwrap(), 1);
     assert_eq!(after.rewrap_all().await.unwrap(), 0);
-    DataKey::unwrap(&*after.get(tenant(1)).await.unwrap(), b"e", &wrapped).unwrap();
+    DataKey::unwrap(&after.get(tenant(1)).await.unwrap(), b"e", &wrapped).unwrap();
 
     let without_the_new = TenantKeys::new(database, old.root().clone());
     assert_eq!(without_the_new.get(tenant(1)).await.unwrap_err(), Error::Decrypt);

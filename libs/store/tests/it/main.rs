@@ -1,5 +1,7 @@
 //! The store against a real Postgres and a real Redis.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 mod cache;
 mod committer;
 mod database;
