@@ -27,8 +27,12 @@ pub enum Outcome {
 #[derive(Debug, Clone)]
 pub struct Drain {
     stop: CancellationToken,
+    /// Calls are done: connections inside the process may end.
+    idle: CancellationToken,
     abort: CancellationToken,
     tracker: TaskTracker,
+    /// Connections inside the process: calls at work need them, so they end after the calls.
+    inner: TaskTracker,
     lag: Duration,
     grace: Duration,
 }
@@ -40,8 +44,10 @@ impl Drain {
     pub fn new(stop: CancellationToken, tracker: TaskTracker, settings: &settings::Server) -> Self {
         Self {
             stop,
+            idle: CancellationToken::new(),
             abort: CancellationToken::new(),
             tracker,
+            inner: TaskTracker::new(),
             lag: millis(settings.drain_lag_ms),
             grace: millis(settings.drain_grace_ms),
         }
@@ -64,6 +70,16 @@ impl Drain {
         self.abort.clone()
     }
 
+    /// Cancelled when nothing that the drain waits for is left.
+    pub(crate) fn idle(&self) -> CancellationToken {
+        self.idle.clone()
+    }
+
+    /// Owns the connections inside the process.
+    pub(crate) fn inner(&self) -> TaskTracker {
+        self.inner.clone()
+    }
+
     /// Goes through the whole sequence; takes at most lag + grace + a second.
     pub async fn run(&self, health: &Health) -> Outcome {
         tracing::info!(event = "drain_begins");
@@ -71,13 +87,19 @@ impl Drain {
         tokio::time::sleep(self.lag).await;
         self.stop.cancel();
         self.tracker.close();
-        if tokio::time::timeout(self.grace, self.tracker.wait()).await.is_ok() {
-            self.abort.cancel(); // what is not waited for: connections inside the process
+        let limit = tokio::time::Instant::now() + self.grace;
+        let calls_done = tokio::time::timeout_at(limit, self.tracker.wait()).await.is_ok();
+        self.idle.cancel();
+        self.inner.close();
+        // Their last answers are on the way to clients in this process.
+        let clean = calls_done && tokio::time::timeout_at(limit, self.inner.wait()).await.is_ok();
+        let tasks_left = self.tracker.len() + self.inner.len();
+        self.abort.cancel();
+        if clean {
             tracing::info!(event = "drain_ends");
             return Outcome::Clean;
         }
-        tracing::warn!(event = "drain_forced", tasks_left = self.tracker.len());
-        self.abort.cancel();
+        tracing::warn!(event = "drain_forced", tasks_left);
         // Cut-off tasks need a moment to drop what they hold; what blocks is left behind.
         let _ = tokio::time::timeout(Duration::from_secs(1), self.tracker.wait()).await;
         Outcome::Forced

@@ -44,14 +44,13 @@ impl Memory {
     /// # Errors
     /// Refused after the end of the drain.
     pub fn connect(&self) -> io::Result<DuplexStream> {
-        let abort = self.0.drain.abort();
-        if abort.is_cancelled() {
+        if self.0.drain.idle().is_cancelled() {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
         let (client, server) = tokio::io::duplex(MEMORY_BUFFER_BYTES);
-        // Not on the tracker: calls at work need their connections to other services until
-        // they are done, so these end with their client or with the drain.
-        tokio::spawn(self.0.clone().serve(server, None));
+        // Calls at work need their connections to other services until they are done, so
+        // these are apart and end after the calls.
+        self.0.drain.inner().spawn(self.0.clone().serve(server, None));
         Ok(client)
     }
 }
@@ -141,7 +140,7 @@ impl Endpoint {
             .serve_connection(io, TowerToHyperService::new(service));
         let mut connection = pin!(connection);
 
-        let in_memory = age.is_none();
+        let (in_memory, idle) = (age.is_none(), self.drain.idle());
         let old = async {
             match age {
                 Some(age) => tokio::time::sleep(age).await,
@@ -149,7 +148,7 @@ impl Endpoint {
             }
         };
         let drained =
-            async { if in_memory { abort.cancelled().await } else { ending.cancelled().await } };
+            async { if in_memory { idle.cancelled().await } else { ending.cancelled().await } };
         let grace = tokio::select! {
             _ = connection.as_mut() => return,
             () = drained => None,

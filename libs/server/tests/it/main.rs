@@ -3,6 +3,7 @@
 
 mod calls;
 mod connections;
+mod logs;
 mod peers;
 mod probe;
 mod tokens;
