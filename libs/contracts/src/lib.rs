@@ -5,7 +5,6 @@
 //! neither protoc nor a code generator. `make gen` writes it again; the test `generated`
 //! fails when it differs from the protos.
 
-#![expect(missing_docs, reason = "generated clients and servers have undocumented parts")]
 #![expect(clippy::allow_attributes, reason = "generated code silences lints its own way")]
 
 /// The encoded `FileDescriptorSet` of all contracts, with custom options (auth rules).

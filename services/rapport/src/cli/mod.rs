@@ -1,0 +1,92 @@
+//! The commands, one file each.
+
+#![expect(clippy::print_stdout, reason = "the output of commands")]
+
+mod apply;
+mod demo;
+mod doctor;
+mod migrate;
+mod serve;
+mod token;
+mod up;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Recognise customers, know them, judge them, bring them to the right person, and learn
+/// from what happens.
+#[derive(Debug, Parser)]
+#[command(name = "rapport", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+struct Global {
+    /// A TOML file of settings above the defaults.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A directory of secret files, each named by its key, e.g. `database.url`.
+    #[arg(long, global = true, value_name = "DIR")]
+    secrets: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole suite on a private Postgres and Redis.
+    Up(up::Arguments),
+    /// Run one service (or the gateway) on the Postgres and Redis of the settings.
+    Serve(serve::Arguments),
+    /// Bring the schema of a service's database to the newest version.
+    Migrate(migrate::Arguments),
+    /// Make a token for a tenant.
+    Token(token::Arguments),
+    /// Save configuration resources from YAML files.
+    Apply(apply::Arguments),
+    /// Say what this machine lacks and how to get it.
+    Doctor(doctor::Arguments),
+    /// Show the suite at work on real data, on a fresh private suite of its own.
+    Demo(demo::Arguments),
+}
+
+/// The process as it was started: the only place that reads the environment.
+#[derive(Debug)]
+pub struct Context {
+    /// All variables.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// What it could not do, for people.
+pub async fn run(cli: Cli, context: Context) -> anyhow::Result<()> {
+    let layers = || {
+        crate::settings::layers(
+            cli.global.config.as_deref(),
+            &context.environment,
+            cli.global.secrets.as_deref(),
+        )
+    };
+    match cli.command {
+        Command::Up(arguments) => up::run(arguments, layers()?).await,
+        Command::Serve(arguments) => serve::run(arguments, layers()?).await,
+        Command::Migrate(arguments) => migrate::run(arguments, layers()?).await,
+        Command::Token(arguments) => token::run(&arguments),
+        Command::Apply(arguments) => apply::run(arguments).await,
+        Command::Doctor(arguments) => doctor::run(arguments, &context).await,
+        Command::Demo(arguments) => demo::run(arguments, layers()?).await,
+    }
+}
+
+/// Where `rapport up` keeps its data unless told otherwise.
+const DATA: &str = "data";
+
+/// The tenant of the examples.
+const EXAMPLE_TENANT: &str = "00000000-0000-4000-8000-000000000001";

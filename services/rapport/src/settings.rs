@@ -1,0 +1,126 @@
+//! The settings of the process, and the layers that all settings come from.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::bail;
+use serde::Deserialize;
+use server::settings::{self, Layer};
+
+use crate::suite::SERVICES;
+
+/// The documented defaults.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+/// The tables of the process itself.
+const OWN: [&str; 6] = ["telemetry", "listen", "database", "redis", "keys", "peers"];
+
+/// See `config.default.toml`, which is the reference.
+#[derive(Debug, Deserialize)]
+#[expect(missing_docs, reason = "documented in config.default.toml")]
+pub struct Settings {
+    pub telemetry: server::telemetry::Settings,
+    pub listen: Listen,
+    pub database: DatabaseSettings,
+    pub redis: RedisSettings,
+    pub keys: KeySettings,
+    pub peers: BTreeMap<String, String>,
+}
+
+/// Where `rapport serve` listens.
+#[derive(Debug, Deserialize)]
+#[expect(missing_docs, reason = "documented in config.default.toml")]
+pub struct Listen {
+    pub rpc: String,
+    pub http: String,
+    pub admin: String,
+}
+
+/// The database of the service that is served or migrated.
+#[derive(Deserialize)]
+#[expect(missing_docs, reason = "documented in config.default.toml")]
+pub struct DatabaseSettings {
+    pub url: String,
+    pub max_connections: u32,
+}
+
+impl std::fmt::Debug for DatabaseSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The url holds a password.
+        f.debug_struct("DatabaseSettings").field("max_connections", &self.max_connections).finish()
+    }
+}
+
+/// The cache.
+#[derive(Deserialize)]
+#[expect(missing_docs, reason = "documented in config.default.toml")]
+pub struct RedisSettings {
+    pub url: String,
+}
+
+impl std::fmt::Debug for RedisSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisSettings").finish_non_exhaustive()
+    }
+}
+
+/// Where the keys are.
+#[derive(Debug, Deserialize)]
+#[expect(missing_docs, reason = "documented in config.default.toml")]
+pub struct KeySettings {
+    pub directory: String,
+}
+
+/// Files, environment, secrets: in this order.
+///
+/// # Errors
+/// When one cannot be read, or speaks of a table that nobody has.
+pub fn layers(
+    file: Option<&Path>,
+    environment: &BTreeMap<String, String>,
+    secrets: Option<&Path>,
+) -> anyhow::Result<Vec<Layer>> {
+    let mut layers = Vec::new();
+    if let Some(file) = file {
+        layers.push(Layer::file(file)?);
+    }
+    layers.push(Layer::env("RAPPORT__", environment));
+    if let Some(secrets) = secrets {
+        layers.push(Layer::secrets(secrets)?);
+    }
+    for layer in &layers {
+        for table in layer.tables() {
+            let known = OWN.contains(&table.as_str())
+                || SERVICES.contains(&table.as_str())
+                || ["server", gateway::NAME].contains(&table.as_str());
+            if !known {
+                bail!("unknown settings table [{table}]");
+            }
+        }
+    }
+    Ok(layers)
+}
+
+/// The settings of the process.
+///
+/// # Errors
+/// The first thing that is wrong, with key and source.
+pub fn load(layers: &[Layer]) -> Result<Settings, settings::Error> {
+    let own: Vec<Layer> =
+        layers.iter().flat_map(|layer| OWN.map(|table| layer.only(table))).collect();
+    settings::load(DEFAULTS, &own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_load_and_a_misspelt_table_is_refused() {
+        let settings = load(&[]).expect("defaults");
+        assert_eq!(settings.peers.len(), SERVICES.len());
+        let misspelt = BTreeMap::from([("RAPPORT__DATABSE__URL".to_owned(), "x".to_owned())]);
+        let error = layers(None, &misspelt, None).expect_err("misspelt");
+        assert!(error.to_string().contains("databse"), "{error}");
+    }
+}

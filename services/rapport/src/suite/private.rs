@@ -1,0 +1,120 @@
+//! The private Postgres and Redis of `rapport up`: one database per service.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use embedded::{Postgres, PostgresOptions, Redis, RedisOptions};
+use store::{Cache, Database, Migration};
+
+use super::{Databases, SERVICES};
+
+/// Private servers that stop with their owner.
+pub struct Private {
+    postgres: Postgres,
+    redis: Redis,
+}
+
+impl std::fmt::Debug for Private {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Private").finish_non_exhaustive()
+    }
+}
+
+/// The migrations of a service.
+#[must_use]
+pub fn migrations(service: &str) -> &'static [Migration] {
+    match service {
+        "identity" => identity::MIGRATIONS,
+        "profile" => profile::MIGRATIONS,
+        "scoring" => scoring::MIGRATIONS,
+        "routing" => routing::MIGRATIONS,
+        "feedback" => feedback::MIGRATIONS,
+        _ => &[],
+    }
+}
+
+impl Private {
+    /// Adopts or starts both servers below `directory`.
+    ///
+    /// # Errors
+    /// When one is not installed or does not start; the message says what to install.
+    pub async fn start(directory: &Path, durable: bool) -> anyhow::Result<Self> {
+        let mut options = PostgresOptions::new(directory.join("postgres"));
+        options.durable = durable;
+        let postgres = Postgres::start(&options).await?;
+        let redis = Redis::start(&RedisOptions::new(directory.join("redis"))).await?;
+        Ok(Self { postgres, redis })
+    }
+
+    /// Postgres.
+    #[must_use]
+    pub const fn postgres(&self) -> &Postgres {
+        &self.postgres
+    }
+
+    /// Redis.
+    #[must_use]
+    pub const fn redis(&self) -> &Redis {
+        &self.redis
+    }
+
+    /// Creates the database of each service if it is not there, brings its schema to the
+    /// newest version, and opens it.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn databases(&self) -> anyhow::Result<Databases> {
+        let admin = Database::connect(&store::database::Options::new(
+            self.postgres.url("postgres"),
+            "rapport-up",
+        ))
+        .await?;
+        let mut databases = Vec::new();
+        for service in SERVICES {
+            create(&admin, service).await?;
+            let mut options =
+                store::database::Options::new(self.postgres.url(service), format!("rapport-{service}"));
+            options.max_connections = 12;
+            let database = Database::connect(&options).await?;
+            store::migrate::apply(&database, migrations(service))
+                .await
+                .with_context(|| format!("migrating {service}"))?;
+            databases.push(database);
+        }
+        admin.close().await;
+        Databases::from_five(databases)
+    }
+
+    /// The cache of a service.
+    ///
+    /// # Errors
+    /// When the address is malformed.
+    pub fn cache(&self, service: &str) -> anyhow::Result<Cache> {
+        Ok(Cache::new(&self.redis.url(), format!("rapport:{service}:"))?)
+    }
+
+    /// Stops both; what was committed stays in the directory.
+    ///
+    /// # Errors
+    /// When a server does not stop.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.redis.stop().await?;
+        self.postgres.stop().await?;
+        Ok(())
+    }
+}
+
+const EXISTS: &str = "select exists (select from pg_database where datname = $1)";
+
+async fn create(admin: &Database, service: &str) -> anyhow::Result<()> {
+    let mut connection = admin.acquire().await?;
+    let exists: bool =
+        sqlx::query_scalar(EXISTS).bind(service).fetch_one(&mut *connection).await?;
+    if exists {
+        return Ok(());
+    }
+    // The name is one of SERVICES; CREATE DATABASE takes no parameters.
+    let statement = sqlx::AssertSqlSafe(format!("create database {service}"));
+    sqlx::query(statement).execute(&mut *connection).await?;
+    Ok(())
+}
