@@ -7,7 +7,8 @@
 
 use std::time::Duration;
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use store::Database;
 use tokio_util::sync::CancellationToken;
 
 use crate::schema::ROWS_PER_PARTITION;
@@ -64,9 +65,14 @@ struct Partition {
 }
 
 /// Keeps the log until cancelled; a failed round is logged and repeated.
-pub async fn run(pool: PgPool, options: Options, metrics: Metrics, cancel: CancellationToken) {
+pub async fn run(
+    database: Database,
+    options: Options,
+    metrics: Metrics,
+    cancel: CancellationToken,
+) {
     loop {
-        match retain(&pool, &options).await {
+        match retain(&database, &options).await {
             Ok(Some(report)) => {
                 metrics.partitions_ahead.set(report.ahead as i64);
                 metrics.bytes.set(report.bytes);
@@ -84,14 +90,15 @@ pub async fn run(pool: PgPool, options: Options, metrics: Metrics, cancel: Cance
 }
 
 const TRY_LOCK: &str = "select pg_try_advisory_lock(7202)";
+const UNLOCK: &str = "select pg_advisory_unlock_all()";
 
 /// One round; nothing when another replica is at it.
 ///
 /// # Errors
 /// [`Error::Database`]; what was done before it stays done.
-pub async fn retain(pool: &PgPool, options: &Options) -> Result<Option<Report>, Error> {
+pub async fn retain(database: &Database, options: &Options) -> Result<Option<Report>, Error> {
     // Its own connection: closing it releases the lock, whatever happens.
-    let mut connection = pool.acquire().await?.detach();
+    let mut connection = database.acquire().await?.detach();
     if !sqlx::query_scalar::<_, bool>(TRY_LOCK).fetch_one(&mut connection).await? {
         return Ok(None);
     }
@@ -103,6 +110,8 @@ pub async fn retain(pool: &PgPool, options: &Options) -> Result<Option<Report>, 
         report.ahead += usize::from(partition.lower > head);
         report.bytes += partition.bytes;
     }
+    // Closing alone would release the lock a little later.
+    sqlx::query(UNLOCK).execute(&mut connection).await?;
     connection.close().await?;
     Ok(Some(report))
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
-use store::{Bell, bell};
+use store::{Bell, Database, bell};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -23,7 +23,7 @@ use crate::schema::{self, Head};
 use crate::{Entry, Error, Metrics};
 
 /// How many entries one read takes.
-const BATCH: i64 = 5_000;
+const BATCH: i64 = 2_000;
 /// How many reads the broadcast holds before a subscriber counts as slow.
 const CHUNKS: usize = 16;
 /// The floor when no bell rings.
@@ -73,11 +73,12 @@ impl std::fmt::Debug for Tail {
 }
 
 impl Tail {
-    /// A tail of the log in the database of `pool`, with at most three connections of its own.
+    /// A tail of the log in `database`, with at most three connections of its own.
     /// The bell is heard and rung by all replicas of the service. Nothing arrives until
     /// [`Tail::run`] runs.
     #[must_use]
-    pub fn new(pool: &PgPool, bell: Option<Bell>, metrics: Metrics) -> Self {
+    pub fn new(database: &Database, bell: Option<Bell>, metrics: Metrics) -> Self {
+        // A read must end between two heartbeats, or it would be begun again for ever.
         // A plan made while the log was empty would scan and sort it for ever after.
         let guarded = PgPoolOptions::new()
             .max_connections(3)
@@ -85,12 +86,12 @@ impl Tail {
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     let guards = "set enable_seqscan = off; set enable_bitmapscan = off; \
-                                  set enable_sort = off; set statement_timeout = '10s'";
+                                  set enable_sort = off; set statement_timeout = '4s'";
                     sqlx::raw_sql(guards).execute(connection).await?;
                     Ok(())
                 })
             })
-            .connect_lazy_with((*pool.connect_options()).clone());
+            .connect_lazy_with((*database.pool().connect_options()).clone());
         Self(Arc::new(Inner {
             pool: guarded,
             signals: broadcast::channel(CHUNKS).0,

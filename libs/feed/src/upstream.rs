@@ -28,7 +28,8 @@ const MAX_MESSAGE: usize = 4 << 20;
 pub struct Upstream(FeedServiceClient<Service>);
 
 impl Upstream {
-    /// Over a channel that carries an internal token.
+    /// Over a channel that carries an internal token: `peer.without_deadline()` of
+    /// `server::client`.
     pub fn new<S, B>(channel: S) -> Self
     where
         S: tower::Service<Request, Response = http::Response<B>> + Clone + Send + Sync + 'static,
@@ -69,4 +70,14 @@ impl Upstream {
 /// Reads the epoch of an answer.
 pub(crate) fn epoch(text: &str) -> Result<Uuid, Error> {
     Uuid::try_parse(text).map_err(|_| Error::Malformed("feed_epoch"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_a_channel() {
+        let _ = |peer: server::client::Peer| Upstream::new(peer.without_deadline());
+    }
 }

@@ -5,12 +5,19 @@
 //! moves, so that a quiet tenant's token does not fall out of what is kept.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use futures::Stream;
+use futures::stream::try_unfold;
 use kernel::TenantId;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::tail::{Position, Subscription};
 use crate::{Entry, Error, Tail};
+
+/// How often a watch with nothing to show says that its cursor moved.
+const PROGRESS: Duration = Duration::from_secs(10);
 
 /// A place in one life of the log: what a resume token carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +66,7 @@ pub struct Watch {
     subscription: Subscription,
     tenant: TenantId,
     waiting: VecDeque<Entry>,
+    told: Instant,
 }
 
 impl Watch {
@@ -76,7 +84,7 @@ impl Watch {
             }
         };
         let subscription = tail.subscribe(from).await?;
-        Ok(Self { subscription, tenant, waiting: VecDeque::new() })
+        Ok(Self { subscription, tenant, waiting: VecDeque::new(), told: Instant::now() })
     }
 
     /// Where a caller that has seen everything returned so far resumes.
@@ -89,19 +97,28 @@ impl Watch {
         }
     }
 
-    /// Waits for the next thing and says where to resume after it. Cancel-safe; a stream is
-    /// `futures::stream::try_unfold` of it.
+    /// Waits for the next entry, or for the cursor to have moved for a while, and says where to
+    /// resume after it. Cancel-safe.
     ///
     /// # Errors
     /// As [`Subscription::next`].
     pub async fn next(&mut self) -> Result<(Cursor, Seen), Error> {
-        if self.waiting.is_empty() {
+        while self.waiting.is_empty() {
             let run = self.subscription.next().await?;
             let own = run.entries().iter().filter(|entry| entry.tenant == self.tenant);
             self.waiting.extend(own.cloned());
+            if self.told.elapsed() > PROGRESS {
+                break;
+            }
         }
+        self.told = Instant::now();
         let seen = self.waiting.pop_front().map_or(Seen::Nothing, Seen::Entry);
         Ok((self.cursor(), seen))
+    }
+
+    /// All of it, for `server::watch::stream`; ends after an error.
+    pub fn into_stream(self) -> impl Stream<Item = Result<(Cursor, Seen), Error>> + Send {
+        try_unfold(self, async |mut watch| Ok(Some((watch.next().await?, watch))))
     }
 }
 

@@ -138,6 +138,7 @@ impl<H: Handler> Lane<H> {
         } else {
             Default::default()
         };
+        let mut followed = 0;
         if parked.is_empty() {
             self.handler.handle(&mut transaction, run).await?;
         } else {
@@ -146,7 +147,7 @@ impl<H: Handler> Lane<H> {
                 .cloned()
                 .partition(|entry| parked.contains(&(entry.tenant.uuid(), entry.subject)));
             dead_letter::park(&mut transaction, consumer, &follow, dead_letter::FOLLOWS).await?;
-            self.metrics.parked.get_or_create(&self.label).inc_by(follow.len() as u64);
+            followed = follow.len() as u64;
             if !live.is_empty() {
                 self.handler.handle(&mut transaction, &live).await?;
             }
@@ -155,7 +156,8 @@ impl<H: Handler> Lane<H> {
         // Also when the answer was lost on the way: the row will tell, the hint does no harm.
         self.handler.committed(run);
         committed.map_err(HandleError::from)?;
-        self.metrics.applied.get_or_create(&self.label).inc_by(run.len() as u64);
+        self.metrics.applied.get_or_create(&self.label).inc_by(run.len() as u64 - followed);
+        self.metrics.parked.get_or_create(&self.label).inc_by(followed);
         Ok(())
     }
 

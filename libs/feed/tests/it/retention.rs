@@ -19,7 +19,7 @@ pub(crate) fn short() -> Options {
 pub(crate) async fn small_partitions(database: &Database) {
     let sql = "drop table feed_p0, feed_p5000000, feed_p10000000";
     database.pool().execute(sql).await.unwrap();
-    retain(database.pool(), &short()).await.unwrap();
+    retain(database, &short()).await.unwrap();
 }
 
 #[tokio::test]
@@ -29,10 +29,11 @@ async fn old_partitions_go_new_ones_come_and_the_head_stays() {
     let pool = world.owner.pool();
     for round in 0..40 {
         world.change(&[change(1, round + 1)]).await;
-        let report = retain(pool, &Options { max_age: Duration::MAX, ..short() }).await.unwrap();
+        let report =
+            retain(&world.owner, &Options { max_age: Duration::MAX, ..short() }).await.unwrap();
         assert!(report.is_some_and(|report| report.ahead == 2 && report.dropped == 0));
     }
-    let report = retain(pool, &short()).await.unwrap().unwrap();
+    let report = retain(&world.owner, &short()).await.unwrap().unwrap();
     assert_eq!((report.dropped, report.ahead), (4, 2));
     assert_eq!(schema::oldest(pool).await.unwrap(), Some(40), "the head's partition stays");
     let epoch = Some(world.tail.read_head().await.unwrap().epoch);
@@ -50,11 +51,11 @@ async fn a_byte_budget_drops_the_oldest_first() {
     let keep_all = Options { max_age: Duration::MAX, ..short() };
     for round in 0..25 {
         world.change(&[change(1, round + 1)]).await;
-        retain(pool, &keep_all).await.unwrap();
+        retain(&world.owner, &keep_all).await.unwrap();
     }
-    let bytes = retain(pool, &keep_all).await.unwrap().unwrap().bytes;
+    let bytes = retain(&world.owner, &keep_all).await.unwrap().unwrap().bytes;
     let budget = Options { max_bytes: bytes - 1, ..keep_all };
-    assert_eq!(retain(pool, &budget).await.unwrap().unwrap().dropped, 1);
+    assert_eq!(retain(&world.owner, &budget).await.unwrap().unwrap().dropped, 1);
     assert_eq!(schema::oldest(pool).await.unwrap(), Some(10));
 }
 
@@ -75,7 +76,7 @@ async fn a_detach_that_was_cut_short_is_finished() {
     let cut = impatient.execute("alter table feed detach partition feed_p0 concurrently").await;
     assert!(cut.is_err());
     dump.execute("rollback").await.unwrap();
-    let report = retain(pool, &keep_all).await.unwrap().unwrap();
+    let report = retain(&world.owner, &keep_all).await.unwrap().unwrap();
     assert_eq!(report.dropped, 1);
     assert_eq!(schema::oldest(pool).await.unwrap(), Some(10));
 }

@@ -70,9 +70,9 @@ async fn a_consumer_behind_what_is_kept_reads_a_snapshot() {
     for version in 2..=12 {
         world.change(&[change(1, version), change(2, version)]).await;
         let keep_all = feed::retention::Options { max_age: std::time::Duration::MAX, ..short() };
-        retain(world.owner.pool(), &keep_all).await.unwrap();
+        retain(&world.owner, &keep_all).await.unwrap();
     }
-    assert_eq!(retain(world.owner.pool(), &short()).await.unwrap().unwrap().dropped, 2);
+    assert_eq!(retain(&world.owner, &short()).await.unwrap().unwrap().dropped, 2);
 
     let replica = world.follow(Recorder::default(), quick());
     let effects = world.wait_for(3).await;

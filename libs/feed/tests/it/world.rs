@@ -62,7 +62,7 @@ impl World {
     pub(crate) async fn new() -> Self {
         let (owner_guard, owner) = database().await;
         let (consumer_guard, consumer) = database().await;
-        let tail = Tail::new(owner.pool(), None, Metrics::default());
+        let tail = Tail::new(&owner, None, Metrics::default());
         let stop = CancellationToken::new();
         let (running, token) = (tail.clone(), stop.clone());
         tokio::spawn(async move { running.run(token).await });
