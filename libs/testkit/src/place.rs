@@ -4,7 +4,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 /// Raised when the layout or the settings below it change.
-const GENERATION: u32 = 1;
+const GENERATION: u32 = 2;
 
 fn root() -> PathBuf {
     let target = env::var_os("CARGO_TARGET_DIR")

@@ -86,6 +86,10 @@ pub struct Resolution {
     /// Identifiers of the request that were not used, with the reason.
     #[prost(message, repeated, tag = "6")]
     pub ignored: ::prost::alloc::vec::Vec<IgnoredIdentifier>,
+    /// True if every identifier of the set is shared by several people (a shop's phone alone):
+    /// the set identifies nobody, and its customer stands for whoever was behind it.
+    #[prost(bool, tag = "7")]
+    pub shared_only: bool,
 }
 /// An identifier that links nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

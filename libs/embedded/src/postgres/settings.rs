@@ -43,6 +43,8 @@ impl PostgresEngine {
             ("max_parallel_workers_per_gather", "0"),
             ("random_page_cost", "1.1"),
             ("checkpoint_timeout", "15min"),
+            // Well below the services' lock_timeout of 1 s: a deadlock is found as one.
+            ("deadlock_timeout", "200ms"),
             ("password_encryption", "scram-sha-256"),
             ("timezone", "UTC"),
             ("log_timezone", "UTC"),

@@ -120,8 +120,13 @@ async fn resolve_again(
         let answer = service.batch_resolve(identity::BatchResolveRequest { requests }).await?;
         for (event, result) in chunk.iter().zip(answer.into_inner().results) {
             resolutions.push(match result.result {
-                Some(identity::batch_resolve_result::Result::Resolution(found)) => found,
-                // Nothing but placeholders: the event belongs to nobody that can be known.
+                Some(identity::batch_resolve_result::Result::Resolution(found))
+                    if !found.shared_only =>
+                {
+                    found
+                }
+                // Nothing but placeholders, or a shop's phone alone: whoever it was, the event
+                // says nothing about who. Each such event is counted as a person of its own.
                 _ => identity::Resolution {
                     customer_id: format!("nobody-{}", event.event_id),
                     ..Default::default()
