@@ -28,6 +28,14 @@ impl Extractor for Headers<'_> {
     }
 }
 
+/// The W3C `traceparent` of the current span, for feed rows; nothing where nothing is traced.
+#[must_use]
+pub fn traceparent() -> Option<String> {
+    let mut headers = std::collections::HashMap::new();
+    TraceContextPropagator::new().inject_context(&Span::current().context(), &mut headers);
+    headers.remove("traceparent")
+}
+
 impl Around for Trace {
     async fn around<S: Rpc>(&self, request: Request, rest: S) -> Response {
         let name = method(&request).map_or("_other", |method| method.name.as_str());

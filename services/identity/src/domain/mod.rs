@@ -1,0 +1,9 @@
+//! Pure decisions and the values that they are made from. No I/O, no clock, no randomness.
+
+mod arrival;
+mod split;
+mod triage;
+
+pub(crate) use arrival::{Arrival, Mapping, Origin, Sealed, credit};
+pub(crate) use split::{components, sides};
+pub(crate) use triage::triage;

@@ -1,0 +1,106 @@
+//! Puts the service together: use cases, background tasks, routes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::store::{Bell, Cache, Database, KeyRing, idempotency};
+use contracts::identity::v1::identity_service_server::IdentityServiceServer;
+use feed::{FeedService, Tail};
+use jiff::Timestamp;
+use prometheus_client::registry::Registry;
+use server::Drain;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::api::Api;
+use crate::app::{App, Snapshot};
+use crate::config::Config;
+
+/// What the service gets from whoever starts it.
+#[derive(Debug)]
+pub struct Deps {
+    /// Its own database, migrated.
+    pub database: Database,
+    /// The same keys in every service.
+    pub keys: Arc<KeyRing>,
+    /// May be without Redis: then other replicas hear of changes by their poll.
+    pub cache: Cache,
+    /// Owns the background tasks and says when they end.
+    pub drain: Drain,
+}
+
+/// The service, ready to be mounted.
+pub struct Service {
+    /// The public RPCs.
+    pub public: Routes,
+    /// All RPCs, the feed among them.
+    pub own: Routes,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").finish_non_exhaustive()
+    }
+}
+
+/// Why the service cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The schema is not the one that this release knows.
+    #[error("the schema of the identity database does not fit")]
+    Schema(#[from] ::store::migrate::Error),
+    /// Keys or database.
+    #[error(transparent)]
+    Store(#[from] ::store::Error),
+}
+
+/// How often request ids that are old enough are forgotten.
+const SWEEP: Duration = Duration::from_secs(600);
+
+/// Builds the service and starts its background tasks on the tracker of `deps.drain`.
+///
+/// # Errors
+/// When the schema is not the expected one, or the database does not answer.
+pub async fn build(
+    config: Config,
+    deps: Deps,
+    registry: &mut Registry,
+) -> Result<Service, BuildError> {
+    let Deps { database, keys, cache, drain } = deps;
+    ::store::migrate::check(&database, crate::MIGRATIONS).await?;
+    let (tasks, stop) = (drain.tracker(), drain.token());
+
+    let metrics = feed::Metrics::default();
+    metrics.register(registry);
+    let bell = Bell::start(&cache, "feed", &tasks, &stop);
+    let tail = Tail::new(&database, Some(bell), metrics.clone());
+    let committing = config.committer();
+    let app = App::start(database.clone(), &keys, committing, tail.clone(), (&tasks, &stop))?;
+
+    let reading = tail.clone();
+    let until = stop.clone();
+    tasks.spawn(async move { reading.run(until).await });
+    let kept = database.clone();
+    tasks.spawn(feed::retention::run(kept, config.retention(), metrics, stop.clone()));
+    tasks.spawn(sweep(database.clone(), stop.clone()));
+
+    let api = IdentityServiceServer::new(Api::new(app));
+    let public = Routes::new(server::limited!(api));
+    let log = FeedService::new(tail, Snapshot::new(database), stop).into_server();
+    let own = public.clone().add_service(server::limited!(log));
+    Ok(Service { public, own })
+}
+
+/// Forgets old request ids.
+async fn sweep(database: Database, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SWEEP) => {}
+        }
+        let now_us = Timestamp::now().as_microsecond();
+        if let Err(error) = idempotency::sweep(&database, now_us).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "request ids not swept");
+        }
+    }
+}
