@@ -1,0 +1,117 @@
+//! Puts the gateway together and listens.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use prometheus_client::registry::Registry;
+use server::{Drain, Peer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::Config;
+
+/// What the gateway gets from whoever starts it.
+#[derive(Debug)]
+pub struct Deps {
+    /// Knows write keys, which are tokens.
+    pub verifier: server::token::Verifier,
+    /// Ends and owns every connection.
+    pub drain: Drain,
+    /// The services that it calls.
+    pub peers: Peers,
+}
+
+/// The services that the gateway calls.
+#[derive(Debug)]
+pub struct Peers {
+    /// Takes the events.
+    pub profile: Peer,
+}
+
+/// The gateway cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {}
+
+/// Ready to listen.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    router: Router,
+    config: Arc<Config>,
+    drain: Drain,
+}
+
+/// Builds the gateway.
+///
+/// # Errors
+/// None at present.
+pub fn build(config: Config, deps: Deps, registry: &mut Registry) -> Result<Gateway, Error> {
+    let _ = (registry, &deps.verifier, &deps.peers);
+    let config = Arc::new(config);
+    let router = Router::new().route("/healthz", get(|| async { "ok\n" }));
+    Ok(Gateway { router, config, drain: deps.drain })
+}
+
+/// After an error of `accept`, such as too many open files: let some close.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+impl Gateway {
+    /// Serves on a socket until the drain; the connections belong to the drain's tracker.
+    pub fn listen(self, listener: TcpListener) {
+        let tracker = self.drain.tracker();
+        tracker.spawn(self.accept(listener));
+    }
+
+    async fn accept(self, listener: TcpListener) {
+        let stop = self.drain.token();
+        let tracker = self.drain.tracker();
+        let places = Arc::new(Semaphore::new(self.config.max_connections));
+        loop {
+            // First a place, then a connection: who finds none waits in the listen queue.
+            let accepted = tokio::select! {
+                () = stop.cancelled() => return, // and closes the socket
+                accepted = async {
+                    let place = Arc::clone(&places).acquire_owned().await;
+                    (listener.accept().await, place)
+                } => accepted,
+            };
+            match accepted {
+                (Ok((stream, _)), Ok(place)) => {
+                    let gateway = self.clone();
+                    tracker.spawn(async move {
+                        gateway.serve(stream).await;
+                        drop(place);
+                    });
+                }
+                (Err(error), _) => {
+                    tracing::warn!(event = "accept_failed", %error);
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+                (_, Err(_)) => return,
+            }
+        }
+    }
+
+    async fn serve(self, stream: TcpStream) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(event = "nodelay_failed", %error);
+        }
+        let stop = self.drain.token();
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.config.header_timeout())
+            .max_buf_size(64 * 1024)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router));
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = stop.cancelled() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        // Bounded by the time-outs of body and deadline; an error says that the client left.
+        let _ = connection.await;
+    }
+}
