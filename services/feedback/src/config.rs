@@ -42,13 +42,17 @@ impl Config {
             return wrong("feedback.consumer_lanes must be 1 to 64");
         }
         if self.report_max_rows == 0 || self.reports_at_once == 0 {
-            return wrong("feedback.report_max_rows and feedback.reports_at_once must be at least 1");
+            return wrong(
+                "feedback.report_max_rows and feedback.reports_at_once must be at least 1",
+            );
         }
         if self.wait_for_demand_ms > 5_000 {
             return wrong("feedback.wait_for_demand_ms must be at most 5000");
         }
         if self.feed_max_age_hours == 0 || self.feed_max_bytes <= 0 {
-            return wrong("feedback.feed_max_age_hours and feedback.feed_max_bytes must be positive");
+            return wrong(
+                "feedback.feed_max_age_hours and feedback.feed_max_bytes must be positive",
+            );
         }
         Ok(())
     }

@@ -11,8 +11,16 @@
 //! Deliberately absent: messages and sentiment, flow reports, experiments, proposals, alerts
 //! (later issues), and anything personal: a customer is an id here.
 
+mod api;
+mod app;
 pub mod config;
+mod domain;
+mod error;
+mod events;
+mod money;
 pub mod service;
+mod store;
+mod time;
 
 pub use config::Config;
 pub use service::{Deps, Error, Peers, Service, build};

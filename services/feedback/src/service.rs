@@ -1,13 +1,21 @@
 //! Puts the service together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use ::store::{Cache, Database, KeyRing};
+use ::store::{Bell, Cache, Database, KeyRing};
+use contracts::feedback::v1::feedback_service_server::FeedbackServiceServer;
+use feed::{Consumer, FeedService, Tail, Upstream, consumer, retention};
 use prometheus_client::registry::Registry;
 use server::{Drain, Peer};
+use tokio::sync::Semaphore;
 use tonic::service::Routes;
 
 use crate::Config;
+use crate::api::Api;
+use crate::app::follow::Demands;
+use crate::app::{self, App};
+use crate::events::Labels;
 
 /// What the service gets from whoever starts it.
 #[derive(Debug)]
@@ -52,12 +60,46 @@ pub enum Error {
 ///
 /// # Errors
 /// When the schema is not the one of this release.
-pub async fn build(
-    config: Config,
-    deps: Deps,
-    registry: &mut Registry,
-) -> Result<Service, Error> {
-    let _ = (&config, registry);
-    ::store::migrate::check(&deps.database, crate::MIGRATIONS).await?;
-    Ok(Service { public: Routes::default(), own: Routes::default() })
+pub async fn build(config: Config, deps: Deps, registry: &mut Registry) -> Result<Service, Error> {
+    let Deps { database, cache, drain, peers, .. } = deps;
+    ::store::migrate::check(&database, crate::MIGRATIONS).await?;
+    let (tracker, token) = (drain.tracker(), drain.token());
+    let metrics = feed::Metrics::default();
+    metrics.register(registry);
+
+    let bell = Bell::start(&cache, "feed", &tracker, &token);
+    let tail = Tail::new(&database, Some(bell), metrics.clone());
+    let running = tail.clone();
+    let stop = token.clone();
+    tracker.spawn(async move { running.run(stop).await });
+    let retention = retention::Options {
+        max_age: Duration::from_secs(config.feed_max_age_hours.saturating_mul(3_600)),
+        max_bytes: config.feed_max_bytes,
+        ..retention::Options::default()
+    };
+    tracker.spawn(retention::run(database.clone(), retention, metrics.clone(), token.clone()));
+
+    let arrivals = Bell::start(&cache, "arrivals", &tracker, &token);
+    let consumer = Consumer::new(
+        "feedback.routing",
+        Upstream::new(peers.routing.without_deadline()),
+        database.clone(),
+        Demands { tail: tail.clone(), arrivals: arrivals.clone() },
+        consumer::Options { lanes: config.consumer_lanes, ..consumer::Options::default() },
+        metrics,
+    );
+    let stop = token.clone();
+    tracker.spawn(async move { consumer.run(stop).await });
+
+    let api = Api(App {
+        outcomes: app::outcome::committer(&database, &tail, &drain),
+        database: database.clone(),
+        arrivals,
+        wait_for_demand: config.wait_for_demand(),
+        reports: Arc::new(Semaphore::new(config.reports_at_once)),
+        report_max_rows: config.report_max_rows,
+    });
+    let log = FeedService::new(tail, Labels(database), token).into_server();
+    let public = Routes::new(server::limited!(FeedbackServiceServer::new(api)));
+    Ok(Service { own: public.clone().add_service(log), public })
 }
