@@ -5,6 +5,7 @@
 //!   whoever comes first, stopped by a watchdog a minute after the last one left.
 //! - [`Stack::database`]: a clone of a migrated template, made in milliseconds.
 //! - [`PrivateStack`]: servers of one test's own, to be killed and restarted.
+//! - [`House`]: keys, tokens and a server around the services of one test.
 //! - [`eventually`]: polls a condition; there is no reason to sleep in a test.
 //!
 //! `RAPPORT_TEST_DATABASE_URL` (a superuser's address) and `RAPPORT_TEST_REDIS_URL` replace
@@ -14,6 +15,7 @@
 mod cache;
 mod databases;
 mod eventually;
+mod house;
 mod place;
 mod private;
 mod stack;
@@ -22,5 +24,6 @@ mod watchdog;
 pub use cache::TestRedis;
 pub use databases::{Databases, TestDatabase};
 pub use eventually::{Probed, eventually};
+pub use house::House;
 pub use private::PrivateStack;
 pub use stack::Stack;

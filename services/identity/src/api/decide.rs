@@ -55,7 +55,8 @@ pub(super) async fn split(
         violations.add("evidence_ids", format!("must be 1 to {MAX_MOVED}"));
     } else {
         for (index, text) in request.evidence_ids.iter().enumerate() {
-            let id = violations.check(&format!("evidence_ids[{index}]"), text.parse::<EvidenceId>());
+            let id =
+                violations.check(&format!("evidence_ids[{index}]"), text.parse::<EvidenceId>());
             moved.extend(id);
         }
     }

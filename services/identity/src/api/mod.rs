@@ -11,9 +11,9 @@ use contracts::identity::v1::identity_service_server::IdentityService;
 use contracts::identity::v1::{
     BatchResolveRequest, BatchResolveResponse, ExplainLinkRequest, ExplainLinkResponse,
     GetCustomerRequest, GetCustomerResponse, GetIdentityRulesRequest, GetIdentityRulesResponse,
-    ListIdentifiersRequest, ListIdentifiersResponse, MergeCustomersRequest,
-    MergeCustomersResponse, ResolveRequest, ResolveResponse, SplitCustomerRequest,
-    SplitCustomerResponse, UpsertIdentityRulesRequest, UpsertIdentityRulesResponse,
+    ListIdentifiersRequest, ListIdentifiersResponse, MergeCustomersRequest, MergeCustomersResponse,
+    ResolveRequest, ResolveResponse, SplitCustomerRequest, SplitCustomerResponse,
+    UpsertIdentityRulesRequest, UpsertIdentityRulesResponse,
 };
 use server::{Call, status};
 use tonic::{Request, Response, Status};

@@ -2,8 +2,8 @@
 
 use contracts::identity::v1::batch_resolve_result::Result as Outcome;
 use contracts::identity::v1::{
-    BatchResolveRequest, BatchResolveResponse, BatchResolveResult, IgnoreReason,
-    IgnoredIdentifier, Resolution, ResolveRequest, ResolveResponse,
+    BatchResolveRequest, BatchResolveResponse, BatchResolveResult, IgnoreReason, IgnoredIdentifier,
+    Resolution, ResolveRequest, ResolveResponse,
 };
 use jiff::Timestamp;
 use kernel::Violations;

@@ -55,7 +55,11 @@ impl App {
     ///
     /// # Errors
     /// [`Error::NotFound`], also for an identifier that identifies nobody.
-    pub(crate) async fn customer(&self, tenant: TenantId, key: &Key) -> Result<CustomerView, Error> {
+    pub(crate) async fn customer(
+        &self,
+        tenant: TenantId,
+        key: &Key,
+    ) -> Result<CustomerView, Error> {
         let key = match key {
             Key::Id(id) => Ok(*id),
             Key::Identifier(namespace, raw) => Err(self.value_key(tenant, namespace, raw).await?),
@@ -115,10 +119,13 @@ impl App {
             let is_last = page.len() <= size;
             page.truncate(size);
             let next_page_token = match page.last() {
-                Some((last, _)) if !is_last => self.tokens.seal(&scope, position(last).as_bytes())?,
+                Some((last, _)) if !is_last => {
+                    self.tokens.seal(&scope, position(last).as_bytes())?
+                }
                 _ => String::new(),
             };
-            let keys = page.iter().map(|(identifier, _)| identifier.value_key(lookup.evidence_key()));
+            let keys =
+                page.iter().map(|(identifier, _)| identifier.value_key(lookup.evidence_key()));
             let keys: BTreeSet<ValueKey> = keys.collect();
             let shared = value::shared(connection, tenant, &keys).await?;
             let view = |(identifier, evidence_count): (Identifier, usize)| {

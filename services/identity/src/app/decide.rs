@@ -246,7 +246,8 @@ async fn merge(
 
     let (from, to) = (left.founder, right.founder);
     let link = Link { id: draft.id, order: i64::MAX, left: from, right: to };
-    let amendment = Amendment { links: vec![link], retracted: retracted.clone(), ..Amendment::default() };
+    let amendment =
+        Amendment { links: vec![link], retracted: retracted.clone(), ..Amendment::default() };
     let start = Start { customers, amendment, ..Start::default() };
     let mut ledger = Ledger::default();
     let near = close(connection, tenant, start, &mut ledger).await?;
@@ -279,8 +280,7 @@ async fn split(
         retracted: retracted.clone(),
         ..Amendment::default()
     };
-    let start =
-        Start { customers: BTreeSet::from([customer]), amendment, ..Start::default() };
+    let start = Start { customers: BTreeSet::from([customer]), amendment, ..Start::default() };
     let mut ledger = Ledger::default();
     let mut near = close(connection, tenant, start, &mut ledger).await?;
 
@@ -310,8 +310,7 @@ async fn carry_out(
     ledger: &Ledger,
 ) -> Result<(Plan, Vec<feed::Entry>), Error> {
     let Demand { tenant, now_us, .. } = *draft.demand;
-    let plan =
-        graph::plan(&near.hood, |key| ledger.is_shared(key), &near.decisions, next_id);
+    let plan = graph::plan(&near.hood, |key| ledger.is_shared(key), &near.decisions, next_id);
     let nothing_new = (&BTreeMap::new(), now_us);
     let stored = store(connection, tenant, &plan, &near.hood, nothing_new).await?;
     Ok((plan, stored.entries))

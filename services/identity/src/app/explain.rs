@@ -191,7 +191,11 @@ fn summary(
     if linked {
         let chain: Vec<String> = path.iter().map(|(_, _, by)| kind(by)).collect();
         let steps = if path.len() == 1 { "step" } else { "steps" };
-        return format!("One customer, joined in {} {steps}: {}.", path.len(), chain.join(", then "));
+        return format!(
+            "One customer, joined in {} {steps}: {}.",
+            path.len(),
+            chain.join(", then ")
+        );
     }
     if !separated.is_empty() {
         return "Two customers: a split keeps them apart.".to_owned();

@@ -142,9 +142,10 @@ pub(super) async fn store(
         .iter()
         .filter_map(|placed| placed.founded.map(|id| (placed.evidence.id, id)))
         .collect();
-    let moved_founders = plan.moves.iter().filter_map(|step| {
-        founded.get(&step.evidence).map(|customer| (*customer, step.to))
-    });
+    let moved_founders = plan
+        .moves
+        .iter()
+        .filter_map(|step| founded.get(&step.evidence).map(|customer| (*customer, step.to)));
     let leads: BTreeMap<CustomerId, CustomerId> = moved_founders.collect();
     let redirects = customer::redirect(connection, tenant, leads.keys().copied()).await?;
 

@@ -13,7 +13,9 @@ mod snapshot;
 
 use std::sync::Arc;
 
-use ::store::{Committer, Database, Error as StoreError, KeyRing, Resources, TenantKeys, TokenSealer};
+use ::store::{
+    Committer, Database, Error as StoreError, KeyRing, Resources, TenantKeys, TokenSealer,
+};
 use feed::Tail;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

@@ -154,8 +154,7 @@ async fn observe(
     let values = new.iter().flat_map(|arrival| &arrival.evidence.values);
     let values: BTreeSet<ValueKey> = values.map(|value| value.key).collect();
     let shared = value::shared(connection, tenant, &values).await?;
-    let open: BTreeSet<ValueKey> =
-        values.into_iter().filter(|key| !shared.contains(key)).collect();
+    let open: BTreeSet<ValueKey> = values.into_iter().filter(|key| !shared.contains(key)).collect();
     let companions = value::companions(connection, tenant, &open).await?;
     let mut ledger = Ledger::new(companions, shared);
     for arrival in new {
@@ -187,8 +186,7 @@ async fn plan(
         .into_iter()
         .filter(|key| touched.get(key).is_none_or(|customer| !divided.contains(customer)))
         .collect();
-    let start =
-        Start { customers, arriving: triage.open, asked, amendment: Amendment::default() };
+    let start = Start { customers, arriving: triage.open, asked, amendment: Amendment::default() };
     let near = close(connection, tenant, start, ledger).await?;
     let is_shared = |key: &ValueKey| ledger.is_shared(key);
     let mut plan = graph::plan(&near.hood, is_shared, &near.decisions, next_id);

@@ -93,7 +93,10 @@ impl RuleBook {
     }
 
     /// The rules as they were saved, or the defaults spelt out.
-    pub(crate) async fn read(&self, tenant: TenantId) -> Result<(RuleDraft, RulesMeta), StoreError> {
+    pub(crate) async fn read(
+        &self,
+        tenant: TenantId,
+    ) -> Result<(RuleDraft, RulesMeta), StoreError> {
         match self.resources.get::<IdentityRules>(tenant, NAME).await {
             Ok(stored) => {
                 let draft = self.draft(tenant, &stored.body).await?;

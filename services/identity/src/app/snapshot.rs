@@ -40,9 +40,8 @@ impl SnapshotSource for Snapshot {
             events::customer_redirected(tenant, redirect.from, redirect.into, redirect.version)
         });
         let mut entries: Vec<Entry> = moved.chain(redirected).collect();
-        entries.sort_unstable_by_key(|entry| {
-            (entry.tenant, Shard::of(entry.subject), entry.subject)
-        });
+        entries
+            .sort_unstable_by_key(|entry| (entry.tenant, Shard::of(entry.subject), entry.subject));
         entries.truncate(limit);
         Ok(entries)
     }

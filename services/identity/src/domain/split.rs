@@ -5,9 +5,6 @@ use std::collections::BTreeSet;
 use kernel::{EvidenceId, Violations};
 use linkage::graph::{self, Decisions, Evidence, ValueKey};
 
-
-
-
 /// Checks what shall leave a customer that consists of `members`: the moved set, sorted, and the
 /// rest.
 ///

@@ -55,10 +55,8 @@ pub(crate) async fn divided(
     if customers.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let any: bool = sqlx::query_scalar(ANY_SEPARATION)
-        .bind(tenant.uuid())
-        .fetch_one(&mut *connection)
-        .await?;
+    let any: bool =
+        sqlx::query_scalar(ANY_SEPARATION).bind(tenant.uuid()).fetch_one(&mut *connection).await?;
     if !any {
         return Ok(BTreeSet::new());
     }

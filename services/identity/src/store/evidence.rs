@@ -66,6 +66,9 @@ pub(crate) async fn mappings(
     Ok(rows.into_iter().map(mapping).collect())
 }
 
+/// Id, customer, founded customer, map version, time of creation, values.
+type Full = (Uuid, Uuid, Option<Uuid>, i64, i64, Vec<u8>);
+
 const OF_CUSTOMERS: &str = "select e.evidence_id, e.customer_id, e.founded_customer_id,
         e.map_version, e.created_us, e.value_refs
     from unnest($2::uuid[]) as k(id)
@@ -82,19 +85,12 @@ pub(crate) async fn of_customers(
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let rows: Vec<(Uuid, Uuid, Option<Uuid>, i64, i64, Vec<u8>)> = sqlx::query_as(OF_CUSTOMERS)
-        .bind(tenant.uuid())
-        .bind(keys)
-        .fetch_all(connection)
-        .await?;
-    let row = |(id, customer, founded, map_version, created_us, values): (_, _, _, _, _, Vec<u8>)| {
+    let rows: Vec<Full> =
+        sqlx::query_as(OF_CUSTOMERS).bind(tenant.uuid()).bind(keys).fetch_all(connection).await?;
+    let row = |(id, customer, founded, map_version, created_us, values): Full| {
         let evidence = Evidence { id: EvidenceId::new(id), values: refs::decode(&values)? };
-        let founded: Option<Uuid> = founded;
-        let placed = Placed {
-            evidence,
-            customer: CustomerId::new(customer),
-            founded: founded.map(CustomerId::new),
-        };
+        let founded = founded.map(CustomerId::new);
+        let placed = Placed { evidence, customer: CustomerId::new(customer), founded };
         Ok(Row { placed, map_version, created_us })
     };
     rows.into_iter().map(row).collect()
@@ -112,9 +108,8 @@ pub(crate) async fn sealed(
     let keys: Vec<Uuid> = customers.iter().map(|id| id.uuid()).collect();
     let rows: Vec<(Uuid, Vec<u8>, Vec<u8>)> =
         sqlx::query_as(SEALED).bind(tenant.uuid()).bind(keys).fetch_all(connection).await?;
-    let sealed = |(id, wrapped_key, content)| {
-        (EvidenceId::new(id), Sealed { wrapped_key, content })
-    };
+    let sealed =
+        |(id, wrapped_key, content)| (EvidenceId::new(id), Sealed { wrapped_key, content });
     Ok(rows.into_iter().map(sealed).collect())
 }
 
