@@ -93,9 +93,10 @@ impl Schema {
         self.declared.insert(path.into(), Declared::Value(kind));
     }
 
-    /// The field that the segments of a path name: O(length · log(declared)).
+    /// The field that the segments of a path name: O(length · log(declared)). The longest
+    /// declared path wins, so that `events.total` may stand beside the map `events`.
     pub(crate) fn resolve(&self, segments: &[String]) -> Result<Field, Unknown> {
-        for end in 1..=segments.len() {
+        for end in (1..=segments.len()).rev() {
             let path = segments[..end].join(".");
             let Some(declared) = self.declared.get(&path) else { continue };
             let rest = &segments[end..];
@@ -115,7 +116,7 @@ impl Schema {
                         suggestion: None,
                     });
                 }
-                // A longer path may be declared below a value.
+                // Nothing is below a value; a shorter path may be a map.
                 (Declared::Value(_), _) => {}
             }
         }
@@ -194,6 +195,20 @@ fn distance(left: &str, right: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_may_be_declared_beside_the_entries_of_a_map() {
+        let schema = Schema::new()
+            .with_records("events", [("total", Type::Number)])
+            .with("events.total", Type::Number);
+        let field = |path: &[&str]| {
+            let segments: Vec<String> = path.iter().map(|part| (*part).to_owned()).collect();
+            schema.resolve(&segments).map(|field| field.to_string())
+        };
+        assert_eq!(field(&["events", "total"]), Ok("events.total".to_owned()));
+        assert_eq!(field(&["events", "Order", "total"]), Ok("events[\"Order\"].total".to_owned()));
+        assert_eq!(field(&["events", "total", "total"]), Ok("events[\"total\"].total".to_owned()));
+    }
 
     #[test]
     fn a_slip_of_the_pen_is_near_and_another_word_is_not() {
