@@ -1,0 +1,55 @@
+//! What other services hear of scores, and the same as a snapshot.
+//!
+//! One entry for each change of a customer's scores, with all of them; its version is the
+//! customer's score version. Nothing personal is in it.
+
+use bytes::Bytes;
+use contracts::scoring::v1::{EventKind, ScoreChanged, ScoreState};
+use feed::{Entry, Shards, SnapshotKey, SnapshotSource};
+use prost::Message;
+use store::Database;
+
+use crate::domain::Standing;
+use crate::store::{self as tables, Subject};
+
+/// The scores of a customer changed; `crossed_up` is parallel to its scores.
+pub(crate) fn score_changed(subject: &Subject, crossed_up: &[Vec<String>]) -> Entry {
+    let state = |(score, crossed): (&Standing, &Vec<String>)| ScoreState {
+        scorer: score.scorer.clone(),
+        value: score.value,
+        grade: score.grade().to_owned(),
+        reached: score.reached.clone(),
+        crossed_up: crossed.clone(),
+        crossing: score.crossing,
+    };
+    let data = ScoreChanged {
+        scores: subject.scores.iter().zip(crossed_up).map(state).collect(),
+        profile_version: subject.profile_version,
+    };
+    let kind = EventKind::ScoreChanged as i16;
+    let (tenant, customer) = (subject.key.tenant, subject.key.customer.uuid());
+    Entry::new(tenant, customer, kind, subject.score_version, Bytes::from(data.encode_to_vec()))
+}
+
+/// The customers with scores, for those who cannot follow the feed from where they are. What
+/// they missed cannot be told, so each threshold that is reached counts as crossed; the counter
+/// of crossings lets a reader act once.
+#[derive(Debug)]
+pub struct Snapshots(pub(crate) Database);
+
+impl SnapshotSource for Snapshots {
+    async fn snapshot(
+        &self,
+        shards: Shards,
+        after: Option<SnapshotKey>,
+        limit: usize,
+    ) -> Result<Vec<Entry>, feed::Error> {
+        let subjects = tables::snapshot(self.0.pool(), shards, after, limit).await?;
+        let entry = |subject: &Subject| {
+            let reached: Vec<_> =
+                subject.scores.iter().map(|score| score.reached.clone()).collect();
+            score_changed(subject, &reached)
+        };
+        Ok(subjects.iter().map(entry).collect())
+    }
+}

@@ -1,0 +1,33 @@
+//! The tables, one file per aggregate, each statement beside its method.
+
+mod codec;
+mod label;
+mod model;
+mod ruleset;
+mod subject;
+mod usage;
+
+pub(crate) use codec::Features;
+pub(crate) use label::after as labels_after;
+pub(crate) use label::{Label, append as append_labels, latest_of, waiting};
+pub(crate) use model::{Behind, Learned, Lease, Progress};
+pub(crate) use model::{acquire, behind, checkpoint, declare, forget, load, release, versions};
+pub(crate) use ruleset::{
+    DeclaredTrait, apply_traits, begin_sweep, bump, hold, next_sweep, sweep_on, sweep_position,
+    traits,
+};
+pub(crate) use subject::{
+    Key, Reading, Subject, due_tenant, lock, lock_after, lock_due, read, read_many, snapshot, write,
+};
+pub(crate) use usage::{Answer, Use, find as find_use, insert as insert_use};
+
+use kernel::{CustomerId, TenantId};
+use uuid::Uuid;
+
+fn uuids(ids: &[TenantId]) -> Vec<Uuid> {
+    ids.iter().map(|id| id.uuid()).collect()
+}
+
+fn customer(id: Uuid) -> CustomerId {
+    CustomerId::new(id)
+}

@@ -1,0 +1,269 @@
+//! Customers with their behaviour and scores.
+
+use aggregate::Behaviour;
+use feed::{Shards, SnapshotKey};
+use kernel::{CustomerId, Shard, TenantId};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgPool, Row};
+use store::Error;
+use uuid::Uuid;
+
+use super::codec;
+use super::customer;
+use crate::domain::Standing;
+
+/// Which customer. Orders as rows are locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    pub(crate) tenant: TenantId,
+    pub(crate) shard: Shard,
+    pub(crate) customer: CustomerId,
+}
+
+impl Key {
+    pub(crate) fn new(tenant: TenantId, customer: CustomerId) -> Self {
+        Self { tenant, shard: Shard::of(customer.uuid()), customer }
+    }
+}
+
+/// A row.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    pub(crate) key: Key,
+    /// 0 while only a redirect is known of it.
+    pub(crate) profile_version: i64,
+    pub(crate) behaviour: Vec<u8>,
+    /// The customer that the id stands for, if not for itself.
+    pub(crate) redirect_into: Option<CustomerId>,
+    pub(crate) redirect_version: i64,
+    pub(crate) scores: Vec<Standing>,
+    pub(crate) score_version: i64,
+    pub(crate) scored_us: i64,
+    pub(crate) next_due_us: Option<i64>,
+}
+
+impl Subject {
+    /// Nothing known yet.
+    pub(crate) fn new(key: Key) -> Self {
+        Self {
+            key,
+            profile_version: 0,
+            behaviour: Vec::new(),
+            redirect_into: None,
+            redirect_version: 0,
+            scores: Vec::new(),
+            score_version: 0,
+            scored_us: 0,
+            next_due_us: None,
+        }
+    }
+
+    /// The behaviour; nothing while none is known or the id stands for another customer.
+    pub(crate) fn behaviour(&self) -> Result<Option<Behaviour>, Error> {
+        if self.redirect_into.is_some() || self.behaviour.is_empty() {
+            return Ok(None);
+        }
+        let decoded = Behaviour::decode(&self.behaviour);
+        decoded.map(Some).map_err(|_| Error::internal("a stored behaviour does not decode"))
+    }
+}
+
+fn subject(row: &PgRow) -> Result<Subject, Error> {
+    let tenant = TenantId::new(row.try_get("tenant_id")?);
+    let into: Option<Uuid> = row.try_get("redirect_into")?;
+    Ok(Subject {
+        key: Key::new(tenant, customer(row.try_get("customer_id")?)),
+        profile_version: row.try_get("profile_version")?,
+        behaviour: row.try_get("behaviour")?,
+        redirect_into: into.map(CustomerId::new),
+        redirect_version: row.try_get("redirect_version")?,
+        scores: codec::decode_standings(row.try_get("scores")?)?,
+        score_version: row.try_get("score_version")?,
+        scored_us: row.try_get("scored_us")?,
+        next_due_us: row.try_get("next_due_us")?,
+    })
+}
+
+fn subjects(rows: Vec<PgRow>) -> Result<Vec<Subject>, Error> {
+    rows.iter().map(subject).collect()
+}
+
+const LOCK: &str = "select s.* from unnest($1::uuid[], $2::smallint[], $3::uuid[])
+        as wanted(tenant_id, shard, customer_id)
+    join subject s using (tenant_id, shard, customer_id)
+    order by s.tenant_id, s.shard, s.customer_id for no key update of s";
+
+/// Locks those that are there, in the order of their keys.
+pub(crate) async fn lock(
+    connection: &mut PgConnection,
+    keys: &[Key],
+) -> Result<Vec<Subject>, Error> {
+    let (tenants, shards, customers) = columns(keys);
+    let rows =
+        sqlx::query(LOCK).bind(tenants).bind(shards).bind(customers).fetch_all(connection).await?;
+    subjects(rows)
+}
+
+fn columns(keys: &[Key]) -> (Vec<Uuid>, Vec<i16>, Vec<Uuid>) {
+    let tenants = keys.iter().map(|key| key.tenant.uuid()).collect();
+    let shards = keys.iter().map(|key| key.shard.number()).collect();
+    let customers = keys.iter().map(|key| key.customer.uuid()).collect();
+    (tenants, shards, customers)
+}
+
+const LOCK_DUE: &str = "select * from subject where tenant_id = $1 and next_due_us <= $2
+    order by next_due_us limit $3 for no key update skip locked";
+
+/// Locks customers whose time has come; those that somebody else scores just now are left.
+pub(crate) async fn lock_due(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    now_us: i64,
+    limit: i64,
+) -> Result<Vec<Subject>, Error> {
+    let query = sqlx::query(LOCK_DUE).bind(tenant.uuid()).bind(now_us).bind(limit);
+    subjects(query.fetch_all(connection).await?)
+}
+
+const DUE_TENANT: &str = "select tenant_id from subject where next_due_us <= $1
+    order by next_due_us limit 1";
+
+/// The tenant of the customer whose time came first.
+pub(crate) async fn due_tenant(pool: &PgPool, now_us: i64) -> Result<Option<TenantId>, Error> {
+    let tenant: Option<Uuid> =
+        sqlx::query_scalar(DUE_TENANT).bind(now_us).fetch_optional(pool).await?;
+    Ok(tenant.map(TenantId::new))
+}
+
+const LOCK_AFTER: &str = "select * from subject
+    where tenant_id = $1 and (shard, customer_id) > ($2, $3)
+    order by shard, customer_id limit $4 for no key update";
+
+/// Locks the next customers of a tenant in the order of their keys.
+pub(crate) async fn lock_after(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    after: (i16, Uuid),
+    limit: i64,
+) -> Result<Vec<Subject>, Error> {
+    let query = sqlx::query(LOCK_AFTER);
+    let query = query.bind(tenant.uuid()).bind(after.0).bind(after.1).bind(limit);
+    subjects(query.fetch_all(connection).await?)
+}
+
+const WRITE: &str = "insert into subject (tenant_id, shard, customer_id, profile_version,
+        behaviour, redirect_into, redirect_version, scores, score_version, scored_us, next_due_us)
+    select * from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::bigint[], $5::bytea[],
+        $6::uuid[], $7::bigint[], $8::bytea[], $9::bigint[], $10::bigint[], $11::bigint[])
+    on conflict (tenant_id, shard, customer_id) do update set
+        profile_version = excluded.profile_version, behaviour = excluded.behaviour,
+        redirect_into = excluded.redirect_into, redirect_version = excluded.redirect_version,
+        scores = excluded.scores, score_version = excluded.score_version,
+        scored_us = excluded.scored_us, next_due_us = excluded.next_due_us";
+
+/// Writes rows that are locked or new, in the order of their keys.
+pub(crate) async fn write(
+    connection: &mut PgConnection,
+    subjects: &[Subject],
+) -> Result<(), Error> {
+    let keys: Vec<Key> = subjects.iter().map(|subject| subject.key).collect();
+    let (tenants, shards, customers) = columns(&keys);
+    let numbers = |of: fn(&Subject) -> i64| subjects.iter().map(of).collect::<Vec<i64>>();
+    let behaviours: Vec<&[u8]> = subjects.iter().map(|subject| &subject.behaviour[..]).collect();
+    let into: Vec<Option<Uuid>> =
+        subjects.iter().map(|subject| subject.redirect_into.map(CustomerId::uuid)).collect();
+    let scores: Vec<Vec<u8>> =
+        subjects.iter().map(|subject| codec::encode_standings(&subject.scores)).collect();
+    let due: Vec<Option<i64>> = subjects.iter().map(|subject| subject.next_due_us).collect();
+    sqlx::query(WRITE)
+        .bind(tenants)
+        .bind(shards)
+        .bind(customers)
+        .bind(numbers(|subject| subject.profile_version))
+        .bind(behaviours)
+        .bind(into)
+        .bind(numbers(|subject| subject.redirect_version))
+        .bind(scores)
+        .bind(numbers(|subject| subject.score_version))
+        .bind(numbers(|subject| subject.scored_us))
+        .bind(due)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// What a read of scores needs, of one instant.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// 0 if nobody ever configured or told anything of the tenant.
+    pub(crate) revision: i64,
+    /// The versions of what its models know.
+    pub(crate) models: Vec<(String, i64)>,
+    pub(crate) subjects: Vec<Subject>,
+}
+
+const READ: &str = "select s.*,
+        coalesce((select revision from ruleset r where r.tenant_id = $1), 0) as revision,
+        array(select model from model_state m where m.tenant_id = $1 order by model) as models,
+        array(select version from model_state m where m.tenant_id = $1 order by model)
+            as model_versions
+    from unnest($2::smallint[], $3::uuid[]) as wanted(shard, customer_id)
+    join subject s on s.tenant_id = $1 and s.shard = wanted.shard
+        and s.customer_id = wanted.customer_id";
+
+/// Reads customers, and which scorers are in force, in one statement.
+pub(crate) async fn read_many(
+    pool: &PgPool,
+    tenant: TenantId,
+    customers: &[CustomerId],
+) -> Result<Reading, Error> {
+    let keys: Vec<Key> = customers.iter().map(|customer| Key::new(tenant, *customer)).collect();
+    let (_, shards, ids) = columns(&keys);
+    let rows = sqlx::query(READ).bind(tenant.uuid()).bind(shards).bind(ids).fetch_all(pool).await?;
+    let mut reading = Reading { revision: 0, models: Vec::new(), subjects: Vec::new() };
+    for row in &rows {
+        reading.subjects.push(subject(row)?);
+    }
+    if let Some(row) = rows.first() {
+        let models: Vec<String> = row.try_get("models")?;
+        let versions: Vec<i64> = row.try_get("model_versions")?;
+        reading.revision = row.try_get("revision")?;
+        reading.models = models.into_iter().zip(versions).collect();
+    }
+    Ok(reading)
+}
+
+/// As [`read_many`], for one.
+pub(crate) async fn read(
+    pool: &PgPool,
+    tenant: TenantId,
+    customer: CustomerId,
+) -> Result<Reading, Error> {
+    read_many(pool, tenant, &[customer]).await
+}
+
+const SNAPSHOT: &str = "select * from subject
+    where (tenant_id, customer_id) > ($1, $2) and shard = any($3) and score_version > 0
+    order by tenant_id, customer_id limit $4";
+
+/// Customers that were ever told of, in the order of (tenant, customer).
+pub(crate) async fn snapshot(
+    pool: &PgPool,
+    shards: Shards,
+    after: Option<SnapshotKey>,
+    limit: usize,
+) -> Result<Vec<Subject>, Error> {
+    let (tenant, customer) = match after {
+        Some((tenant, customer)) => (tenant.uuid(), customer),
+        None => (Uuid::nil(), Uuid::nil()),
+    };
+    let numbers: Vec<i16> = shards.numbers().collect();
+    let rows = sqlx::query(SNAPSHOT)
+        .bind(tenant)
+        .bind(customer)
+        .bind(numbers)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(pool)
+        .await?;
+    subjects(rows)
+}
