@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ::store::idempotency::{self, Begun, Call};
 use kernel::{CustomerId, DecisionId, EvidenceId, RequestId, TenantId};
-use linkage::graph::{self, Evidence, Ledger, Link, Plan, Separation, ValueKey};
+use linkage::graph::{self, Ledger, Link, Plan, Separation};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -253,7 +253,8 @@ async fn merge(
     let near = close(connection, tenant, start, &mut ledger).await?;
     draft.insert(connection, (draft.id, Kind::Link), (&[from], &[to])).await?;
     decision::retract(connection, tenant, &retracted, draft.id).await?;
-    let (plan, entries) = carry_out(connection, draft, &near, &ledger).await?;
+    let plan = plan(&near, &ledger);
+    let entries = carry_out(connection, draft, &near, &plan).await?;
     let survivor = customer_after(&near, &plan, from).unwrap_or(left.customer);
     Ok((survivor, entries))
 }
@@ -284,18 +285,13 @@ async fn split(
     let mut ledger = Ledger::default();
     let mut near = close(connection, tenant, start, &mut ledger).await?;
 
-    let own = rows.into_iter().map(|row| row.placed.evidence);
-    let leaving: Vec<Evidence> = own.filter(|evidence| moved.contains(&evidence.id)).collect();
-    let parts =
-        domain::components(&leaving, |key: &ValueKey| ledger.is_shared(key), &near.decisions);
+    let (plan, links) = plan_together(&mut near, &ledger, &moved);
     draft.insert(connection, (draft.id, Kind::Separation), (&moved, &staying)).await?;
     decision::retract(connection, tenant, &retracted, draft.id).await?;
-    for pair in parts.windows(2) {
-        let id = new_decision();
-        draft.insert(connection, (id, Kind::Link), (&pair[..1], &pair[1..])).await?;
-        near.decisions.links.push(Link { id, order: i64::MAX, left: pair[0], right: pair[1] });
+    for link in links {
+        draft.insert(connection, (link.id, Kind::Link), (&[link.left], &[link.right])).await?;
     }
-    let (plan, entries) = carry_out(connection, draft, &near, &ledger).await?;
+    let entries = carry_out(connection, draft, &near, &plan).await?;
     let after = |evidence: &EvidenceId| customer_after(&near, &plan, *evidence);
     let stayed: BTreeSet<CustomerId> = staying.iter().filter_map(after).collect();
     let kept = stayed.get(&customer).or(stayed.first()).copied().unwrap_or(customer);
@@ -303,17 +299,47 @@ async fn split(
     Ok((SplitOutcome { stayed: kept, moved }, entries))
 }
 
+/// Plans a split so that the moved evidence is in one customer. Where its own values do not hold
+/// it together, links do: those that are needed, so that an undone merge needs none. Linked
+/// evidence stays linked, so every round leaves fewer parts.
+fn plan_together(near: &mut Near, ledger: &Ledger, moved: &[EvidenceId]) -> (Plan, Vec<Link>) {
+    let mut links = Vec::new();
+    loop {
+        let plan = plan(near, ledger);
+        let mut parts: BTreeMap<CustomerId, EvidenceId> = BTreeMap::new();
+        for evidence in moved {
+            if let Some(customer) = customer_after(near, &plan, *evidence) {
+                parts.entry(customer).or_insert(*evidence);
+            }
+        }
+        let mut parts = parts.into_values();
+        let Some(first) = parts.next() else { return (plan, links) };
+        let others: Vec<EvidenceId> = parts.collect();
+        if others.is_empty() {
+            return (plan, links);
+        }
+        for other in others {
+            let link = Link { id: new_decision(), order: i64::MAX, left: first, right: other };
+            near.decisions.links.push(link.clone());
+            links.push(link);
+        }
+    }
+}
+
+fn plan(near: &Near, ledger: &Ledger) -> Plan {
+    graph::plan(&near.hood, |key| ledger.is_shared(key), &near.decisions, next_id)
+}
+
 async fn carry_out(
     connection: &mut PgConnection,
     draft: &Draft<'_>,
     near: &Near,
-    ledger: &Ledger,
-) -> Result<(Plan, Vec<feed::Entry>), Error> {
+    plan: &Plan,
+) -> Result<Vec<feed::Entry>, Error> {
     let Demand { tenant, now_us, .. } = *draft.demand;
-    let plan = graph::plan(&near.hood, |key| ledger.is_shared(key), &near.decisions, next_id);
     let nothing_new = (&BTreeMap::new(), now_us);
-    let stored = store(connection, tenant, &plan, &near.hood, nothing_new).await?;
-    Ok((plan, stored.entries))
+    let stored = store(connection, tenant, plan, &near.hood, nothing_new).await?;
+    Ok(stored.entries)
 }
 
 /// Where evidence of the neighbourhood is after the plan.

@@ -5,5 +5,5 @@ mod split;
 mod triage;
 
 pub(crate) use arrival::{Arrival, Mapping, Origin, Sealed, credit};
-pub(crate) use split::{components, sides};
+pub(crate) use split::sides;
 pub(crate) use triage::triage;

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use kernel::{EvidenceId, Violations};
-use linkage::graph::{self, Decisions, Evidence, ValueKey};
 
 /// Checks what shall leave a customer that consists of `members`: the moved set, sorted, and the
 /// rest.
@@ -29,17 +28,6 @@ pub(crate) fn sides(
     }
     let staying = members.difference(&leaving).copied().collect();
     violations.into_result((leaving.into_iter().collect(), staying))
-}
-
-/// The first id of every part into which the moved evidence would fall on its own. A split puts
-/// it into *one* customer, so the parts need links.
-pub(crate) fn components(
-    moved: &[Evidence],
-    shared: impl Fn(&ValueKey) -> bool,
-    decisions: &Decisions,
-) -> Vec<EvidenceId> {
-    let partition = graph::partition(moved, shared, decisions);
-    partition.clusters().iter().filter_map(|cluster| cluster.first().copied()).collect()
 }
 
 #[cfg(test)]
