@@ -1,0 +1,188 @@
+//! Phases with identity and profile alone, and the floors, on the data that the suite left.
+
+use std::fs;
+use std::sync::Arc;
+
+use embedded::{Postgres, PostgresOptions, Redis, RedisOptions};
+use sqlx::{Connection as _, PgConnection};
+
+use super::ingest::{self, Streamed};
+use super::meter::{Phase, wal_bytes};
+use super::process::Process;
+use super::run::Bench;
+use super::table::{Row, micros, per_second, percent, spread, thousands};
+use super::{door, floor, reads};
+
+impl Bench {
+    /// Phases with identity and profile alone, and the floors, on the data that the suite left.
+    pub(crate) async fn parts_alone(&mut self, progress: &impl Fn(&str)) -> anyhow::Result<()> {
+        let data = self.place.data();
+        let postgres = Postgres::start(&PostgresOptions::new(data.join("postgres"))).await?;
+        let redis = Redis::start(&RedisOptions::new(data.join("redis"))).await?;
+        progress("floor of ingest: the same rows by SQL alone");
+        let floor = self.ingest_floor().await;
+        progress("ingest over StreamEvents, consumers off");
+        let alone = self.ingest_alone(&redis.url()).await;
+        self.ingest_rows(floor, alone);
+        progress("GetProfile, uncached, and the floors of reads");
+        if let Err(error) = self.reads().await {
+            self.report.fail("GetProfile", &error);
+        }
+        redis.stop().await?;
+        postgres.stop().await?;
+        Ok(())
+    }
+
+    async fn ingest_floor(&self) -> anyhow::Result<(Phase, f64)> {
+        let mut admin = PgConnection::connect(&self.place.database("postgres")).await?;
+        floor::clone_database(&mut admin).await?;
+        let url = self.place.database(floor::DATABASE);
+        let rows = Arc::new(floor::Rows::read(&mut PgConnection::connect(&url).await?).await?);
+        sqlx::raw_sql("checkpoint").execute(&mut admin).await?;
+        let before = wal_bytes(&mut admin).await?;
+        let processes = self.processes(Vec::new())?;
+        let (phase, written) = floor::write(&url, &rows, &processes, self.plan.phase()).await?;
+        let wal = wal_bytes(&mut admin).await? - before;
+        Ok((phase, wal as f64 / written as f64))
+    }
+
+    async fn ingest_alone(&self, redis: &str) -> anyhow::Result<(Streamed, f64)> {
+        let identity = self.serve_identity(redis).await?;
+        let profile = self.serve_profile(&identity, &[("RAPPORT__REDIS__URL", redis)]).await?;
+        let mut admin = PgConnection::connect(&self.place.database("postgres")).await?;
+        sqlx::raw_sql("checkpoint").execute(&mut admin).await?;
+        let before = wal_bytes(&mut admin).await?;
+        let processes = self.processes(vec![identity.pid, profile.pid])?;
+        let time = (self.plan.phase(), 2);
+        let streamed =
+            ingest::stream(&profile, &self.token, &self.population, &processes, time).await;
+        let wal = wal_bytes(&mut admin).await? - before;
+        profile.stop().await?;
+        identity.stop().await?;
+        let streamed = streamed?;
+        let wal_per_event = wal as f64 / streamed.acknowledged as f64;
+        Ok((streamed, wal_per_event))
+    }
+
+    async fn serve_identity(&self, redis: &str) -> anyhow::Result<Process> {
+        let url = self.place.database("identity");
+        let settings = [("RAPPORT__DATABASE__URL", url.as_str()), ("RAPPORT__REDIS__URL", redis)];
+        self.place.serve("identity", &settings).await
+    }
+
+    async fn serve_profile(
+        &self,
+        identity: &Process,
+        more: &[(&str, &str)],
+    ) -> anyhow::Result<Process> {
+        let url = self.place.database("profile");
+        let peer = format!("http://{}", identity.rpc);
+        let mut settings =
+            vec![("RAPPORT__DATABASE__URL", url.as_str()), ("RAPPORT__PEERS__IDENTITY", &peer)];
+        settings.extend_from_slice(more);
+        self.place.serve("profile", &settings).await
+    }
+
+    fn ingest_rows(
+        &mut self,
+        floor: anyhow::Result<(Phase, f64)>,
+        alone: anyhow::Result<(Streamed, f64)>,
+    ) {
+        let (floor, floor_wal) = match floor {
+            Ok(floor) => floor,
+            Err(error) => return self.report.fail("the floor of ingest", &error),
+        };
+        if let Some(whole) = self.whole.take() {
+            let row = ingest_row(&whole.streamed, whole.wal_per_event, &floor);
+            self.report.add("StreamEvents, 4 × chunks of 500, all services at work", Ok(row));
+        }
+        let row = alone.map(|(streamed, wal)| ingest_row(&streamed, wal, &floor));
+        self.report.add("StreamEvents, consumers off (`serve` identity and profile only)", row);
+        self.report.remark(format!(
+            "floor of ingest: {} events/s, {} of Postgres and {} B of WAL per event, {} events written",
+            thousands(floor.rate()),
+            micros(floor.postgres_us()),
+            thousands(floor_wal),
+            thousands(floor.done as f64),
+        ));
+    }
+
+    async fn reads(&mut self) -> anyhow::Result<()> {
+        let identity = self.serve_identity("").await?;
+        let uncached = [("RAPPORT__PROFILE__CACHED_PROFILES", "0")];
+        let profile = self.serve_profile(&identity, &uncached).await?;
+        let answer = reads::sample(&profile, &self.token, &self.customers).await;
+        let postgres = Some(self.place.postmaster()?);
+        let time = self.plan.short();
+        let phase = reads::read(&profile, &self.token, &self.customers, postgres, time).await;
+        profile.stop().await?;
+        identity.stop().await?;
+        let answer = answer?;
+        let payload = self.place.directory.join("profile.bin");
+        fs::write(&payload, &answer)?;
+        let path = payload.display().to_string();
+        self.report.remark(format!("GetProfile answers with {} bytes", answer.len()));
+
+        if let Some(cached) = self.cached.take() {
+            let row = self.beside_door(&cached, &["--answer", &path], 0.6).await;
+            self.report.add("GetProfile, cached, beside an echo behind the same layers", row);
+        }
+        let url = self.place.database(floor::DATABASE);
+        door::prepare(&mut PgConnection::connect(&url).await?, &answer).await?;
+        let arguments = ["--answer", &path, "--database", &url];
+        let row = match phase {
+            Ok(phase) => self.beside_door(&phase, &arguments, 0.7).await,
+            Err(error) => Err(error),
+        };
+        self.report.add("GetProfile, uncached, beside one SELECT behind the same layers", row);
+        Ok(())
+    }
+
+    /// A read beside its floor, by requests per second of the service's CPU.
+    async fn beside_door(
+        &self,
+        phase: &Phase,
+        arguments: &[&str],
+        target: f64,
+    ) -> anyhow::Result<Row> {
+        let door = self.place.door(arguments).await?;
+        let postgres = Some(self.place.postmaster()?);
+        let floor =
+            reads::read(&door, &self.token, &self.customers, postgres, self.plan.short()).await;
+        door.stop().await?;
+        let floor = floor?;
+        let per_cpu_second = |phase: &Phase| 1e6 / phase.service_us();
+        let ratio = per_cpu_second(phase) / per_cpu_second(&floor);
+        let text = |phase: &Phase| {
+            let cost = thousands(per_cpu_second(phase));
+            format!("{cost} per CPU-second ({})", per_second(phase.rate()))
+        };
+        Ok(Row {
+            measured: text(phase),
+            floor: text(&floor),
+            ratio: percent(ratio),
+            service: format!("{} / {}", micros(phase.service_us()), micros(floor.service_us())),
+            postgres: format!("{} / {}", micros(phase.postgres_us()), micros(floor.postgres_us())),
+            target: format!("≥ {}", percent(target)),
+            reached: Some(ratio >= target),
+            ..Row::default()
+        })
+    }
+}
+
+fn ingest_row(streamed: &Streamed, wal_per_event: f64, floor: &Phase) -> Row {
+    let phase = &streamed.phase;
+    let ratio = phase.rate() / floor.rate();
+    let chunks = spread(&streamed.chunk_ms);
+    let wal = thousands(wal_per_event);
+    Row {
+        measured: format!("{}, {wal} B WAL/event, chunk {chunks}", per_second(phase.rate())),
+        floor: per_second(floor.rate()),
+        ratio: percent(ratio),
+        service: micros(phase.service_us()),
+        postgres: format!("{} / {}", micros(phase.postgres_us()), micros(floor.postgres_us())),
+        target: "≥ 50 %, ≥ 8,000/s".to_owned(),
+        reached: Some(ratio >= 0.5 && phase.rate() >= 8_000.0),
+        ..Row::default()
+    }
+}

@@ -1,0 +1,271 @@
+//! The processes that are measured: the real binary beside this one, started, waited for and
+//! stopped as a user would.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use embedded::{Postgres, PostgresOptions, Redis, RedisOptions};
+use rustix::process::{Pid, Signal};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::Channel;
+
+const START_LIMIT: Duration = Duration::from_secs(90);
+const STOP_LIMIT: Duration = Duration::from_secs(40);
+const POLL: Duration = Duration::from_millis(50);
+
+/// The bench asks more of one principal than the limits for one allow; they stay in place, wider.
+const LIMITS: [(&str, &str); 4] = [
+    ("RAPPORT__SERVER__RATE_PER_SECOND", "1000000"),
+    ("RAPPORT__SERVER__RATE_BURST", "1000000"),
+    ("RAPPORT__SERVER__DRAIN_LAG_MS", "0"),
+    ("RAPPORT__TELEMETRY__LOG", "warn"),
+];
+
+/// A running program.
+pub(crate) struct Process {
+    child: Child,
+    /// Its id.
+    pub(crate) pid: u32,
+    /// Where its RPCs are.
+    pub(crate) rpc: SocketAddr,
+    log: PathBuf,
+}
+
+/// Where things are for all processes of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    /// Everything of this run.
+    pub(crate) directory: PathBuf,
+}
+
+impl Place {
+    /// Data of the suite.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.join("bench-data")
+    }
+
+    /// Removes the data of an earlier run, and its servers if that run was killed.
+    pub(crate) async fn clear(&self) -> anyhow::Result<()> {
+        let data = self.data();
+        if data.join("postgres/data/postmaster.pid").exists() {
+            Postgres::start(&PostgresOptions::new(data.join("postgres"))).await?.stop().await?;
+        }
+        if data.join("redis/redis.pid").exists() {
+            Redis::start(&RedisOptions::new(data.join("redis"))).await?.stop().await?;
+        }
+        if data.exists() {
+            fs::remove_dir_all(&data).with_context(|| format!("removing {}", data.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Its keys.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.data().join("keys")
+    }
+
+    /// The id of its postmaster.
+    pub(crate) fn postmaster(&self) -> anyhow::Result<u32> {
+        let path = self.data().join("postgres/data/postmaster.pid");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(text.lines().next().unwrap_or_default().trim().parse()?)
+    }
+
+    /// The address of a database while the suite runs its private server.
+    pub(crate) fn database(&self, name: &str) -> String {
+        let postgres = self.data().join("postgres");
+        let recorded = fs::read_to_string(postgres.join("socket_directory"));
+        let sockets = recorded.map_or_else(|_| postgres.join("run"), PathBuf::from);
+        format!("postgres:///{name}?host={}&user=postgres", sockets.display())
+    }
+
+    /// `rapport up`, ready.
+    pub(crate) async fn up(&self) -> anyhow::Result<Process> {
+        let (rpc, http, admin) = (free_port()?, free_port()?, free_port()?);
+        let mut command = Command::new(rapport()?);
+        command.arg("up").arg("--data").arg(self.data());
+        for (flag, port) in [("--rpc-port", rpc), ("--http-port", http), ("--admin-port", admin)] {
+            command.arg(flag).arg(port.to_string());
+        }
+        self.start(command, "up", rpc, Some(admin)).await
+    }
+
+    /// `rapport serve`, ready.
+    pub(crate) async fn serve(
+        &self,
+        service: &str,
+        settings: &[(&str, &str)],
+    ) -> anyhow::Result<Process> {
+        let (rpc, admin) = (free_port()?, free_port()?);
+        let mut command = Command::new(rapport()?);
+        command
+            .args(["serve", service])
+            .env("RAPPORT__LISTEN__RPC", format!("127.0.0.1:{rpc}"))
+            .env("RAPPORT__LISTEN__ADMIN", format!("127.0.0.1:{admin}"))
+            .env("RAPPORT__KEYS__DIRECTORY", self.keys())
+            .envs(settings.iter().copied());
+        self.start(command, service, rpc, Some(admin)).await
+    }
+
+    /// This program again, as a floor.
+    pub(crate) async fn door(&self, arguments: &[&str]) -> anyhow::Result<Process> {
+        let port = free_port()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("door").arg("--keys").arg(self.keys()).args(arguments);
+        command.args(["--port", &port.to_string()]);
+        self.start(command, "door", port, None).await
+    }
+
+    async fn start(
+        &self,
+        mut command: Command,
+        name: &str,
+        rpc: u16,
+        admin: Option<u16>,
+    ) -> anyhow::Result<Process> {
+        fs::create_dir_all(&self.directory)?;
+        let log = self.directory.join(format!("{name}.log"));
+        let output = File::create(&log)?;
+        let child = command
+            .envs(LIMITS)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("starting {name}"))?;
+        let pid = child.id().context("it ended at once")?;
+        let rpc = SocketAddr::from((Ipv4Addr::LOCALHOST, rpc));
+        let mut process = Process { child, pid, rpc, log };
+        process.wait_ready(name, admin).await?;
+        Ok(process)
+    }
+
+    /// A token with all scopes for the tenant of the bench, from the tool that users have.
+    pub(crate) async fn token(&self) -> anyhow::Result<Token> {
+        let output = Command::new(rapport()?)
+            .args(["token", "--subject", "bench", "--ttl", "1d", "--keys"])
+            .arg(self.keys())
+            .output()
+            .await?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "rapport token: {said}");
+        let token = String::from_utf8(output.stdout)?;
+        Ok(Token(format!("Bearer {}", token.trim()).parse()?))
+    }
+}
+
+impl Process {
+    async fn wait_ready(&mut self, name: &str, admin: Option<u16>) -> anyhow::Result<()> {
+        let limit = Instant::now() + START_LIMIT;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{name} ended with {status}: {}", self.last_words());
+            }
+            let ready = match admin {
+                Some(port) => is_ready(port).await,
+                None => TcpStream::connect(self.rpc).await.is_ok(),
+            };
+            if ready {
+                return Ok(());
+            }
+            ensure!(Instant::now() < limit, "{name} is not ready: {}", self.last_words());
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn last_words(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(8)..].join("\n")
+    }
+
+    /// Asks it to end and waits.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("no process id")?;
+        if self.child.try_wait()?.is_none() {
+            rustix::process::kill_process(pid, Signal::TERM)?;
+        }
+        let ended = tokio::time::timeout(STOP_LIMIT, self.child.wait()).await;
+        let status = ended.context("it did not end after SIGTERM")??;
+        ensure!(status.success(), "it ended with {status}: {}", self.last_words());
+        Ok(())
+    }
+
+    /// A connection of its own.
+    pub(crate) async fn connect(&self, token: &Token) -> anyhow::Result<Connection> {
+        let channel = Channel::from_shared(format!("http://{}", self.rpc))?
+            .tcp_nodelay(true)
+            .connect()
+            .await?;
+        Ok(InterceptedService::new(channel, token.clone()))
+    }
+
+    /// Some connections.
+    pub(crate) async fn connections(
+        &self,
+        count: usize,
+        token: &Token,
+    ) -> anyhow::Result<Vec<Connection>> {
+        let mut connections = Vec::new();
+        for _ in 0..count {
+            connections.push(self.connect(token).await?);
+        }
+        Ok(connections)
+    }
+}
+
+/// A channel with the token on every call.
+pub(crate) type Connection = InterceptedService<Channel, Token>;
+
+/// `Bearer …`.
+#[derive(Clone)]
+pub(crate) struct Token(MetadataValue<Ascii>);
+
+impl tonic::service::Interceptor for Token {
+    fn call(
+        &mut self,
+        mut request: tonic::Request<()>,
+    ) -> Result<tonic::Request<()>, tonic::Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// The program that is measured, built with this one.
+fn rapport() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let path = own.parent().unwrap_or(Path::new(".")).join("rapport");
+    ensure!(path.is_file(), "{} is not there: build it first (`make bench` does)", path.display());
+    Ok(path)
+}
+
+/// Free now; taken by whoever is started with it in a moment.
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// Whether `/readyz` says 200.
+async fn is_ready(port: u16) -> bool {
+    let ask = async {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        stream
+            .write_all(b"GET /readyz HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n")
+            .await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer.starts_with("HTTP/1.1 200"))
+    };
+    // A bound port that nobody serves yet accepts and says nothing.
+    tokio::time::timeout(Duration::from_secs(1), ask)
+        .await
+        .is_ok_and(|answer| answer.unwrap_or(false))
+}

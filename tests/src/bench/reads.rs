@@ -1,0 +1,73 @@
+//! GetProfile, closed loop: what a request costs the service, beside what it costs a server
+//! that has nothing behind the same layers, or one SELECT.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use contracts::profile::v1::GetProfileRequest;
+use contracts::profile::v1::profile_service_client::ProfileServiceClient;
+use prost::Message as _;
+use tokio::task::JoinSet;
+
+use super::ingest::Known;
+use super::load::Random;
+use super::meter::{Phase, Processes};
+use super::process::{Process, Token};
+
+const CONNECTIONS: usize = 4;
+const IN_FLIGHT: usize = 16;
+const WARM_UP: Duration = Duration::from_secs(2);
+
+/// One answer as it travels: the payload of the floors.
+pub(crate) async fn sample(
+    process: &Process,
+    token: &Token,
+    customers: &[Known],
+) -> anyhow::Result<Vec<u8>> {
+    let mut profile = ProfileServiceClient::new(process.connect(token).await?);
+    // Of the middle of the ranks: neither the busiest nor one with a single event.
+    let customer = customers.get(customers.len() / 20).context("no customers")?;
+    let request =
+        GetProfileRequest { customer_id: customer.customer_id.clone(), ..Default::default() };
+    Ok(profile.get_profile(request).await?.into_inner().encode_to_vec())
+}
+
+/// Reads profiles of these customers for a while.
+pub(crate) async fn read(
+    process: &Process,
+    token: &Token,
+    customers: &[Known],
+    postgres: Option<u32>,
+    time: Duration,
+) -> anyhow::Result<Phase> {
+    let ids: Arc<[String]> = customers.iter().map(|known| known.customer_id.clone()).collect();
+    let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut clients = JoinSet::new();
+    for connection in process.connections(CONNECTIONS, token).await? {
+        for lane in 0..IN_FLIGHT {
+            let mut profile = ProfileServiceClient::new(connection.clone());
+            let (ids, done, stop) = (Arc::clone(&ids), Arc::clone(&done), Arc::clone(&stop));
+            let mut random = Random::new(70_000 + lane as u64 + clients.len() as u64);
+            clients.spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let customer_id = ids[random.below(ids.len())].clone();
+                    let request = GetProfileRequest { customer_id, ..Default::default() };
+                    let answer = profile.get_profile(request).await?.into_inner();
+                    ensure!(answer.profile.is_some(), "an answer without a profile");
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+                anyhow::Ok(())
+            });
+        }
+    }
+    tokio::time::sleep(WARM_UP).await;
+    let processes = Processes { service: vec![process.pid], postgres };
+    let phase = Phase::measure(time, &done, &processes).await;
+    stop.store(true, Ordering::Relaxed);
+    while let Some(client) = clients.join_next().await {
+        client??;
+    }
+    phase
+}

@@ -1,0 +1,127 @@
+//! Phases with all services in `rapport up`.
+
+use std::time::Duration;
+
+use sqlx::{Connection as _, PgConnection};
+
+use super::latency::{self, Latencies, RATE};
+use super::meter::{Phase, quantile, wal_bytes};
+use super::process::Process;
+use super::run::{Bench, HOT_CUSTOMERS, SETTLE, Whole, note_rest};
+use super::table::{Row, micros, per_second, spread};
+use super::{idle, ingest, reads};
+
+impl Bench {
+    /// Phases with all services in `rapport up`.
+    pub(crate) async fn whole_suite(
+        &mut self,
+        up: &Process,
+        progress: &impl Fn(&str),
+    ) -> anyhow::Result<()> {
+        progress("ingest over StreamEvents, all services at work");
+        match self.ingest_whole(up).await {
+            Ok(whole) => self.whole = Some(whole),
+            Err(error) => self.report.fail("StreamEvents with all services", &error),
+        }
+        progress("single events, 64 clients");
+        let row = self.single(up).await;
+        self.report.add("IngestEvents, one event per call, 64 clients", row);
+        let settled = idle::settle(up.pid, SETTLE).await?;
+        note_rest(&mut self.report, "the single events", settled);
+        progress("GetProfile, cached");
+        match self.read_cached(up).await {
+            Ok(row) => self.cached = Some(row),
+            Err(error) => self.report.fail("GetProfile, cached", &error),
+        }
+        progress("event acknowledged → new score, 500/s");
+        let row = self.scores(up).await;
+        self.report.add("event acknowledged → new score on WatchScores, 500/s", row);
+        progress("demand created → offer, 500/s");
+        let row = self.offers(up).await;
+        self.report.add("demand created → offer on WatchOffers, 500/s", row);
+        progress("idle after the load");
+        let settled = idle::settle(up.pid, SETTLE).await?;
+        note_rest(&mut self.report, "the offers", settled);
+        let row = self.idle(up).await;
+        self.report.add("`rapport up` idle after the load (own process)", row);
+        Ok(())
+    }
+
+    async fn ingest_whole(&mut self, up: &Process) -> anyhow::Result<Whole> {
+        let mut admin = PgConnection::connect(&self.place.database("postgres")).await?;
+        sqlx::raw_sql("checkpoint").execute(&mut admin).await?;
+        let before = wal_bytes(&mut admin).await?;
+        let processes = self.processes(vec![up.pid])?;
+        let time = (self.plan.phase(), 1);
+        let streamed = ingest::stream(up, &self.token, &self.population, &processes, time).await?;
+        let settled = idle::settle(up.pid, SETTLE).await?;
+        note_rest(&mut self.report, "the streamed events", settled);
+        let wal = wal_bytes(&mut admin).await? - before;
+        let wal_per_event = wal as f64 / streamed.acknowledged as f64;
+        Ok(Whole { streamed, wal_per_event })
+    }
+
+    async fn single(&self, up: &Process) -> anyhow::Result<Row> {
+        let processes = self.processes(vec![up.pid])?;
+        let time = self.plan.short();
+        let (phase, ms) =
+            ingest::single(up, &self.token, &self.population, &processes, time).await?;
+        Ok(Row {
+            measured: format!("{}, {}", per_second(phase.rate()), spread(&ms)),
+            service: micros(phase.service_us()),
+            postgres: micros(phase.postgres_us()),
+            target: "≥ 2,000/s".to_owned(),
+            reached: Some(phase.rate() >= 2_000.0),
+            ..Row::default()
+        })
+    }
+
+    async fn read_cached(&self, up: &Process) -> anyhow::Result<Phase> {
+        let hot = &self.customers[..self.customers.len().min(HOT_CUSTOMERS)];
+        reads::read(up, &self.token, hot, Some(self.place.postmaster()?), self.plan.short()).await
+    }
+
+    /// How many calls a latency phase makes, its first second included.
+    fn calls(&self) -> usize {
+        RATE as usize * (self.plan.phase().as_secs() as usize + 1)
+    }
+
+    async fn scores(&self, up: &Process) -> anyhow::Result<Row> {
+        // The least busy ones: each call is to be the only news about its customer.
+        let people = self.population.people();
+        let people: Vec<usize> = (people - self.calls()..people).rev().collect();
+        let seen = latency::scores(up, &self.token, &self.population, &people).await?;
+        Ok(latency_row(&seen))
+    }
+
+    async fn offers(&self, up: &Process) -> anyhow::Result<Row> {
+        let customers = &self.customers[..self.calls()];
+        Ok(latency_row(&latency::offers(up, &self.token, customers).await?))
+    }
+
+    async fn idle(&self, up: &Process) -> anyhow::Result<Row> {
+        let time = Duration::from_secs(if self.plan.quick { 3 } else { 10 });
+        let seen = idle::observe(up.pid, time).await?;
+        Ok(Row {
+            measured: format!("{:.0} MiB, {:.1} % of one core", seen.mib, seen.percent),
+            target: "≤ 256 MiB, ≤ 2 %".to_owned(),
+            reached: Some(seen.mib <= 256.0 && seen.percent <= 2.0),
+            ..Row::default()
+        })
+    }
+}
+
+fn latency_row(seen: &Latencies) -> Row {
+    let (p50, p99) =
+        (quantile(seen.effect_ms.clone(), 0.5), quantile(seen.effect_ms.clone(), 0.99));
+    Row {
+        measured: format!(
+            "{}; from the call's appointed time {}",
+            spread(&seen.effect_ms),
+            spread(&seen.whole_ms)
+        ),
+        target: "p50 ≤ 15 ms, p99 ≤ 100 ms".to_owned(),
+        reached: Some(p50 <= 15.0 && p99 <= 100.0),
+        ..Row::default()
+    }
+}
