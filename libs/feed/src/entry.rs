@@ -8,8 +8,8 @@ use uuid::Uuid;
 use crate::Error;
 
 /// The longest `data` that [`append`](crate::append) takes. Rows are slim: ids, versions and
-/// declared features.
-pub const MAX_DATA: usize = 64 * 1024;
+/// declared features. Above the longest state of a profile (`aggregate::limit::MAX_BYTES`).
+pub const MAX_DATA: usize = 128 * 1024;
 
 /// One change: the absolute state of a subject, not an increment. A handler ignores a version
 /// that is not higher than the one it has.

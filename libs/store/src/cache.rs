@@ -144,6 +144,20 @@ impl Cache {
         redis.ask::<()>(redis::cmd("DEL").arg(redis.key(key))).await;
     }
 
+    /// Forgets several values in one call; `keys` is not looked at without Redis.
+    pub async fn delete_many(&self, keys: impl IntoIterator<Item = String>) {
+        let Some(redis) = &self.redis else { return };
+        let mut command = redis::cmd("DEL");
+        let mut count = 0;
+        for key in keys {
+            command.arg(redis.key(&key));
+            count += 1;
+        }
+        if count > 0 {
+            redis.ask::<()>(&command).await;
+        }
+    }
+
     /// True if Redis answers now.
     pub async fn is_reachable(&self) -> bool {
         match &self.redis {

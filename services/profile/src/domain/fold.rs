@@ -1,0 +1,196 @@
+//! How new events change fragments and customers.
+//!
+//! All events of a batch for one evidence become one delta; the fragment takes it, and so does
+//! its customer where the customer carries state of its own (two fragments or more). When the
+//! second fragment joins, the customer's state is merged from all of them, once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aggregate::{Behaviour, Error};
+use kernel::{CustomerId, EvidenceId, TenantId};
+
+/// A fragment as it was locked.
+#[derive(Debug)]
+pub(crate) struct Fragment {
+    pub(crate) tenant: TenantId,
+    pub(crate) evidence: EvidenceId,
+    pub(crate) customer: CustomerId,
+    pub(crate) map_version: i64,
+    /// 0 while it has no event.
+    pub(crate) version: i64,
+    /// Absent where only the map was asked for.
+    pub(crate) behaviour: Vec<u8>,
+    /// Sealed; absent where it was not asked for.
+    pub(crate) personal: Option<Vec<u8>>,
+}
+
+/// A customer as it was locked.
+#[derive(Debug)]
+pub(crate) struct Customer {
+    pub(crate) tenant: TenantId,
+    pub(crate) customer: CustomerId,
+    pub(crate) version: i64,
+    /// Those with events.
+    pub(crate) fragments: i32,
+    pub(crate) behaviour: Option<Vec<u8>>,
+}
+
+/// A customer, within its tenant.
+pub(crate) type CustomerKey = (TenantId, CustomerId);
+/// An evidence, within its tenant.
+pub(crate) type EvidenceKey = (TenantId, EvidenceId);
+
+/// A fragment after the batch.
+#[derive(Debug)]
+pub(crate) struct NewFragment {
+    /// Its place among the locked ones.
+    pub(crate) at: usize,
+    pub(crate) behaviour: Vec<u8>,
+}
+
+/// A customer's row as it is to be written.
+#[derive(Debug)]
+pub(crate) struct NewCustomer {
+    pub(crate) tenant: TenantId,
+    pub(crate) customer: CustomerId,
+    pub(crate) version: i64,
+    pub(crate) fragments: i32,
+    /// Kept in the row: from two fragments on.
+    pub(crate) behaviour: Option<Vec<u8>>,
+    /// Of a customer with fewer, for the feed.
+    pub(crate) single: Vec<u8>,
+}
+
+impl NewCustomer {
+    /// The state of the profile.
+    pub(crate) fn state(&self) -> &[u8] {
+        self.behaviour.as_deref().unwrap_or(&self.single)
+    }
+}
+
+/// What of a batch concerns one customer.
+#[derive(Debug, Default)]
+struct Share {
+    /// Places in [`Folded::fragments`].
+    fragments: Vec<usize>,
+    joined: i32,
+}
+
+/// The fragments are folded; the customers follow once they are locked.
+#[derive(Debug)]
+pub(crate) struct Folded {
+    pub(crate) fragments: Vec<NewFragment>,
+    deltas: Vec<Behaviour>,
+    shares: BTreeMap<CustomerKey, Share>,
+}
+
+/// Folds deltas (by place among the locked fragments) into fragments.
+///
+/// # Errors
+/// A stored state that does not decode.
+pub(crate) fn fold(
+    locked: &[Fragment],
+    deltas: BTreeMap<usize, Behaviour>,
+) -> Result<Folded, Error> {
+    let mut folded = Folded {
+        fragments: Vec::with_capacity(deltas.len()),
+        deltas: Vec::with_capacity(deltas.len()),
+        shares: BTreeMap::new(),
+    };
+    for (at, delta) in deltas {
+        let Some(fragment) = locked.get(at) else { continue };
+        let is_first = fragment.version == 0;
+        let behaviour = if is_first {
+            delta.encode()
+        } else {
+            let mut state = Behaviour::decode(&fragment.behaviour)?;
+            state.merge(&delta);
+            state.encode()
+        };
+        let share = folded.shares.entry((fragment.tenant, fragment.customer)).or_default();
+        share.fragments.push(folded.fragments.len());
+        share.joined += i32::from(is_first);
+        folded.fragments.push(NewFragment { at, behaviour });
+        folded.deltas.push(delta);
+    }
+    Ok(folded)
+}
+
+impl Folded {
+    /// Customers that have to be merged from all their fragments: they get their second one.
+    pub(crate) fn to_merge(&self, customers: &[Customer]) -> Vec<CustomerKey> {
+        let mut keys = Vec::new();
+        for customer in customers {
+            let key = (customer.tenant, customer.customer);
+            let Some(share) = self.shares.get(&key) else { continue };
+            if customer.behaviour.is_none() && customer.fragments + share.joined >= 2 {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    /// The customers after the batch. `stored` has the fragments (with events, as committed)
+    /// of those [`Folded::to_merge`] named.
+    ///
+    /// # Errors
+    /// A stored state that does not decode.
+    pub(crate) fn customers(
+        &self,
+        locked: &[Fragment],
+        customers: &[Customer],
+        stored: &HashMap<CustomerKey, Vec<(EvidenceId, Vec<u8>)>>,
+    ) -> Result<Vec<NewCustomer>, Error> {
+        let mut changed = Vec::with_capacity(self.shares.len());
+        for customer in customers {
+            let key = (customer.tenant, customer.customer);
+            let Some(share) = self.shares.get(&key) else { continue };
+            let fragments = customer.fragments + share.joined;
+            let (behaviour, single) = match &customer.behaviour {
+                _ if fragments < 2 => (None, self.single(share)),
+                Some(bytes) => {
+                    let mut state = Behaviour::decode(bytes)?;
+                    for at in &share.fragments {
+                        state.merge(&self.deltas[*at]);
+                    }
+                    (Some(state.encode()), Vec::new())
+                }
+                None => {
+                    let others = stored.get(&key).map_or(&[][..], Vec::as_slice);
+                    (Some(self.merged(locked, share, others)?), Vec::new())
+                }
+            };
+            let version = customer.version + 1;
+            let (tenant, customer) = key;
+            changed.push(NewCustomer { tenant, customer, version, fragments, behaviour, single });
+        }
+        Ok(changed)
+    }
+
+    fn single(&self, share: &Share) -> Vec<u8> {
+        let first = share.fragments.first();
+        first.map(|at| self.fragments[*at].behaviour.clone()).unwrap_or_default()
+    }
+
+    /// All fragments of a customer: the changed ones as they are now, the others as stored.
+    fn merged(
+        &self,
+        locked: &[Fragment],
+        share: &Share,
+        stored: &[(EvidenceId, Vec<u8>)],
+    ) -> Result<Vec<u8>, Error> {
+        let mut state = Behaviour::default();
+        let mut changed = Vec::with_capacity(share.fragments.len());
+        for at in &share.fragments {
+            let fragment = &self.fragments[*at];
+            changed.push(locked[fragment.at].evidence);
+            state.merge(&Behaviour::decode(&fragment.behaviour)?);
+        }
+        for (evidence, behaviour) in stored {
+            if !changed.contains(evidence) {
+                state.merge(&Behaviour::decode(behaviour)?);
+            }
+        }
+        Ok(state.encode())
+    }
+}

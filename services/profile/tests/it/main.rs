@@ -1,0 +1,10 @@
+//! The profile service against a real Postgres, a real Redis and a real identity service.
+
+mod fold;
+mod ingest;
+mod privacy;
+mod race;
+mod read;
+mod traits;
+mod watch;
+mod world;
