@@ -300,3 +300,47 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use testkit::House;
+
+    use super::*;
+    use crate::bench::door;
+
+    const SEED: &str = "
+        insert into customer (tenant_id, shard, customer_id, version, fragments, behaviour)
+        select '00000000-0000-4000-8000-000000000001', n % 64, md5('c' || n)::uuid, n, 1 + n % 2,
+               case n % 2 when 1 then 'merged'::bytea end
+        from generate_series(1, 40) n;
+        insert into fragment
+            (tenant_id, shard, evidence_id, customer_id, map_version, version, behaviour)
+        select c.tenant_id, c.shard, md5(c.customer_id::text || n)::uuid, c.customer_id, 1, 1, 'own'
+        from customer c, generate_series(1, c.fragments) n;
+        insert into event (tenant_id, shard, evidence_id, message_id, type, occurred_us,
+            received_us, payload)
+        select tenant_id, shard, evidence_id, 'first', 1, 0, 0, 'sealed' from fragment";
+
+    /// The floor has SQL of its own: it must keep up with profile's tables.
+    #[tokio::test]
+    async fn a_batch_writes_every_table_that_profile_writes() {
+        let house = House::new(contracts::DESCRIPTORS).unwrap();
+        let (database, _pool) = house.database("profile", profile::MIGRATIONS).await.unwrap();
+        let mut connection = connect(database.url()).await.unwrap();
+        sqlx::raw_sql(SEED).execute(&mut connection).await.unwrap();
+
+        let rows = Rows::read(&mut connection).await.unwrap();
+        assert_eq!((rows.customers.len(), rows.fragments.len()), (40, 60));
+        let batch = Batch::new(&rows, &mut Random::new(1));
+        batch.write(&mut connection).await.unwrap();
+
+        let count = "select (select count(*) from event), (select count(*) from ledger_entry),
+            (select count(*) from feed), (select count(*) from fragment where version = 2),
+            (select count(*) from customer where behaviour is not null)";
+        let counts: (i64, i64, i64, i64, i64) =
+            sqlx::query_as(count).fetch_one(&mut connection).await.unwrap();
+        let touched = (batch.customers.len() as i64, batch.fragments.len() as i64);
+        assert_eq!(counts, (60 + CHUNK as i64, 32, touched.0, touched.1, 20));
+        door::prepare(&mut connection, b"answer").await.unwrap();
+    }
+}
