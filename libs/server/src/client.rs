@@ -72,6 +72,7 @@ impl Later {
 pub struct Peer {
     channel: Channel,
     tokens: InternalTokens,
+    bearer: Option<Arc<str>>,
     call: Call,
     default_deadline: Option<Duration>,
     idempotent: bool,
@@ -86,6 +87,7 @@ impl Peer {
         Self {
             channel: channel(endpoint),
             tokens,
+            bearer: None,
             call: Call::across_tenants(),
             default_deadline: Some(DEFAULT_DEADLINE),
             idempotent: false,
@@ -107,6 +109,14 @@ impl Peer {
         self
     }
 
+    /// Calls carry this token, the caller's own, instead of an internal one: its scopes and its
+    /// rate are judged where the call arrives. For the edge.
+    #[must_use]
+    pub fn bearing(mut self, token: Arc<str>) -> Self {
+        self.bearer = Some(token);
+        self
+    }
+
     /// No deadline when the call has none: for long streams.
     #[must_use]
     pub fn without_deadline(mut self) -> Self {
@@ -117,7 +127,10 @@ impl Peer {
     async fn send(self, mut request: http::Request<Body>) -> Result<http::Response<Body>, Status> {
         let budget = self.call.remaining().or(self.default_deadline);
         let deadline = budget.map(|budget| Instant::now() + budget);
-        let token = self.tokens.get(self.call.tenant()).await.map_err(|error| status(&error))?;
+        let token = match &self.bearer {
+            Some(token) => Arc::clone(token),
+            None => self.tokens.get(self.call.tenant()).await.map_err(|error| status(&error))?,
+        };
         write_headers(request.headers_mut(), &self.call, &token)?;
         let attempts = self.attempts(request, deadline);
         match deadline {

@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use server::client::Endpoint;
 use server::layers::metrics::Metrics;
 use server::settings::{self, Layer};
-use server::token::{Audience, InternalTokens, Signer, Verifier};
+use server::token::{Audience, Grant, InternalTokens, Signer, Verifier};
 use server::{Call, Drain, Health, Peer, Server, Surface};
 use store::{Cache, Database, KeyRing, Migration, database, migrate};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,8 @@ pub struct House {
     /// What the services' metrics are registered with.
     pub registry: Registry,
     server: Server,
+    verifier: Verifier,
+    public: Signer,
     internal: Signer,
 }
 
@@ -53,13 +55,18 @@ impl House {
         let settings = settings::Server::load(&[Layer::toml("testkit", SETTINGS)])?;
         let drain = Drain::new(CancellationToken::new(), TaskTracker::new(), &settings);
         let (internal, _pem) = Signer::generate()?;
-        let verifier = Verifier::new([(Audience::Internal, internal.public_key())]);
+        let (public, _pem) = Signer::generate()?;
+        let verifier = Verifier::new([
+            (Audience::Internal, internal.public_key()),
+            (Audience::Public, public.public_key()),
+        ]);
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let health = Health::new();
-        let server = Server::new(settings, descriptors, verifier, metrics, health, drain.clone())?;
+        let server =
+            Server::new(settings, descriptors, verifier.clone(), metrics, health, drain.clone())?;
         let keys = Arc::new(KeyRing::generate()?);
-        Ok(Self { keys, drain, registry, server, internal })
+        Ok(Self { keys, drain, registry, server, verifier, public, internal })
     }
 
     /// A migrated database for a service, on the shared servers; the first part keeps it alive.
@@ -105,6 +112,23 @@ impl House {
     pub fn peer(&self, endpoint: &Endpoint, tenant: TenantId) -> Peer {
         let tokens = InternalTokens::new(self.internal.clone(), "test");
         Peer::new(endpoint.clone(), tokens).during(&Call::background(tenant)).without_deadline()
+    }
+
+    /// Knows the tokens of the house.
+    #[must_use]
+    pub fn verifier(&self) -> Verifier {
+        self.verifier.clone()
+    }
+
+    /// A token of a caller from outside, good for an hour.
+    ///
+    /// # Errors
+    /// It cannot be signed.
+    pub fn token(&self, tenant: TenantId, scopes: &[&str]) -> anyhow::Result<String> {
+        let ttl = Duration::from_secs(3_600);
+        let audience = Audience::Public;
+        let grant = Grant { audience, tenant, subject: "tester", scopes, ttl };
+        Ok(self.public.issue(&grant)?.0)
     }
 
     /// The tokens of a service of the house towards the others.

@@ -1,16 +1,24 @@
 //! The edge: events of Segment's SDKs over HTTP/1.1 become events of profile.
 //!
 //! A map: [`service`] puts everything together and listens, `batch` serves `POST /v1/batch`,
-//! `body` reads what was sent, `segment` turns its events into ours, `forward` makes them durable.
+//! `write_key` finds out who sends, `body` reads what was sent, `segment` (pure) turns it into
+//! events of ours, `forward` makes them durable, `answer` says what became of it.
 //!
 //! Invariants: an answer 200 follows the commit of every event that is not in its list of
-//! rejected ones; a condition that passes is never answered with a 4xx other than 429, because
-//! SDKs drop events for good on those; memory and time of a request are bounded.
+//! rejected ones; a condition that passes is never answered with a 4xx that makes SDKs drop
+//! events for good; memory and time of a request are bounded.
 //!
-//! Deliberately absent: everything listed in the README.
+//! Deliberately absent: see the README.
 
+mod answer;
+mod batch;
+mod body;
 pub mod config;
+mod forward;
+mod metrics;
+mod segment;
 pub mod service;
+mod write_key;
 
 pub use config::Config;
 pub use service::{Deps, Error, Gateway, Peers, build};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -13,6 +14,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::Config;
+use crate::batch::{Shared, batch};
+use crate::metrics::Metrics;
 
 /// What the gateway gets from whoever starts it.
 #[derive(Debug)]
@@ -49,10 +52,28 @@ pub struct Gateway {
 /// # Errors
 /// None at present.
 pub fn build(config: Config, deps: Deps, registry: &mut Registry) -> Result<Gateway, Error> {
-    let _ = (registry, &deps.verifier, &deps.peers);
-    let config = Arc::new(config);
-    let router = Router::new().route("/healthz", get(|| async { "ok\n" }));
-    Ok(Gateway { router, config, drain: deps.drain })
+    let shared = Shared {
+        verifier: deps.verifier,
+        profile: deps.peers.profile,
+        metrics: Metrics::register(registry),
+        places: Semaphore::new(config.max_in_flight),
+        config: config.clone(),
+    };
+    let stop = deps.drain.token();
+    let health = move || {
+        let stopping = stop.is_cancelled();
+        async move {
+            if stopping {
+                return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+            }
+            (StatusCode::OK, "ok\n")
+        }
+    };
+    let router = Router::new()
+        .route("/v1/batch", post(batch))
+        .with_state(Arc::new(shared))
+        .route("/healthz", get(health));
+    Ok(Gateway { router, config: Arc::new(config), drain: deps.drain })
 }
 
 /// After an error of `accept`, such as too many open files: let some close.

@@ -1,0 +1,76 @@
+//! Write keys: signed tokens with scope `profile:ingest`, revocable by id.
+//!
+//! Where one is looked for, in this order: user of Basic authorisation, `X-Write-Key` (with or
+//! without a secret behind a colon), the body, `?writeKey=`.
+
+use std::sync::Arc;
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use server::Principal;
+use server::token::Verifier;
+
+use crate::answer::Refusal;
+
+const SCOPE: &str = "profile:ingest";
+
+/// The key in the headers.
+pub(crate) fn in_headers(headers: &HeaderMap) -> Option<String> {
+    let basic =
+        headers.get(header::AUTHORIZATION).and_then(|value| basic_user(value.to_str().ok()?));
+    let own = || {
+        let value = headers.get("x-write-key")?.to_str().ok()?;
+        Some(value.split(':').next()?.trim().to_owned())
+    };
+    basic.or_else(own).filter(|key| !key.is_empty())
+}
+
+fn basic_user(value: &str) -> Option<String> {
+    let (scheme, credentials) = value.trim().split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let decoded = String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok()?;
+    Some(decoded.split(':').next()?.to_owned())
+}
+
+/// The key in the query. Tokens have no character that is escaped there.
+pub(crate) fn in_query(parts: &Parts) -> Option<String> {
+    let query = parts.uri.query()?;
+    let value = |pair: &str| Some(pair.strip_prefix("writeKey=")?.to_owned());
+    query.split('&').find_map(value).filter(|key| !key.is_empty())
+}
+
+/// Who holds the key. Keys of services among themselves are none here.
+pub(crate) async fn holder(verifier: &Verifier, key: &str) -> Result<Arc<Principal>, Refusal> {
+    let principal = verifier.verify(key).await.map_err(|_| Refusal::UnknownKey)?;
+    if principal.internal || !principal.scopes.contains(SCOPE) {
+        return Err(Refusal::UnknownKey);
+    }
+    Ok(principal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_key_is_found_wherever_sdks_put_it() {
+        let basic = format!("Basic {}", STANDARD.encode("k1:"));
+        assert_eq!(in_headers(&headers(&[("authorization", &basic)])).unwrap(), "k1");
+        let bare = format!("basic {}", STANDARD.encode("k1"));
+        assert_eq!(in_headers(&headers(&[("authorization", &bare)])).unwrap(), "k1");
+        assert_eq!(in_headers(&headers(&[("x-write-key", "k2:secret")])).unwrap(), "k2");
+        let both = headers(&[("authorization", &basic), ("x-write-key", "k2")]);
+        assert_eq!(in_headers(&both).unwrap(), "k1");
+        for none in ["Bearer x", "Basic !", "Basic", ""] {
+            assert_eq!(in_headers(&headers(&[("authorization", none)])), None, "{none}");
+        }
+    }
+}
