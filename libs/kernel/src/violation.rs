@@ -35,11 +35,13 @@ impl Violations {
         self.0.push(Violation { field: field.into(), description: description.into() });
     }
 
-    /// Adds all of another check, each path below `prefix` (`prefix.path`, or `prefix[0]` …).
+    /// Adds all of another check, each path below `prefix` (`prefix.path`, or `prefix[0]` …); an
+    /// empty prefix is the top.
     pub fn add_below(&mut self, prefix: &str, others: Violations) {
         for violation in others.0 {
             let field = match violation.field.as_str() {
                 "" => prefix.to_owned(),
+                path if prefix.is_empty() => path.to_owned(),
                 index if index.starts_with('[') => format!("{prefix}{index}"),
                 path => format!("{prefix}.{path}"),
             };
@@ -117,5 +119,8 @@ mod tests {
         whole.add_below("identifiers", part);
         let paths: Vec<_> = whole.iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(paths, ["identifiers.value", "identifiers[2]", "identifiers"]);
+        let mut top = Violations::new();
+        top.add_below("", whole.clone());
+        assert_eq!(top, whole);
     }
 }
