@@ -1,0 +1,12 @@
+//! The whole house, seen from outside: journeys through every service, the contracts as
+//! promised, bad input, faults, and the rules that the source itself keeps.
+
+mod bad_input;
+mod coverage;
+mod faults;
+mod house;
+mod journey;
+mod segment;
+mod trace;
+mod wire;
+mod world;
