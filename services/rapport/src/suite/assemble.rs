@@ -32,9 +32,9 @@ impl Databases {
     /// # Errors
     /// When there are not five.
     pub fn from_five(databases: Vec<Database>) -> anyhow::Result<Self> {
-        let databases: [Database; 5] = databases
-            .try_into()
-            .map_err(|wrong: Vec<Database>| anyhow::anyhow!("{} databases, not five", wrong.len()))?;
+        let databases: [Database; 5] = databases.try_into().map_err(|wrong: Vec<Database>| {
+            anyhow::anyhow!("{} databases, not five", wrong.len())
+        })?;
         let [identity, profile, scoring, routing, feedback] = databases;
         Ok(Self { identity, profile, scoring, routing, feedback })
     }
@@ -166,12 +166,14 @@ async fn build_all<C: Fn(&str) -> anyhow::Result<Cache>>(
         }};
     }
     let identity = service!(identity,);
-    let profile = service!(profile, peers: profile::Peers { identity: peer(&identity_at, "profile") });
+    let profile =
+        service!(profile, peers: profile::Peers { identity: peer(&identity_at, "profile") });
     let scoring = service!(scoring, peers: scoring::Peers {
         profile: peer(&profile_at, "scoring"),
         feedback: peer(&feedback_at, "scoring"),
     });
-    let routing = service!(routing, peers: routing::Peers { scoring: peer(&scoring_at, "routing") });
+    let routing =
+        service!(routing, peers: routing::Peers { scoring: peer(&scoring_at, "routing") });
     let feedback =
         service!(feedback, peers: feedback::Peers { routing: peer(&routing_at, "feedback") });
 
@@ -185,7 +187,8 @@ async fn build_all<C: Fn(&str) -> anyhow::Result<Cache>>(
     let mut router = axum::Router::new();
     for ((routes, own), at) in built.into_iter().zip(&later) {
         at.set(server.mount(own, Surface::All)?.memory());
-        router = router.merge(routes.into_axum_router());
+        // Each has a fallback of its own; authorisation refuses what is in no table.
+        router = router.merge(routes.into_axum_router().reset_fallback());
     }
     Ok((Routes::from(router), Endpoint::Later(profile_at)))
 }
