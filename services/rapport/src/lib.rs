@@ -1,12 +1,13 @@
-//! Temporary.
+//! The one binary of Rapport: everything in one process (`up`), one service (`serve`),
+//! operations and the demonstration. The only crate that reads the environment, installs
+//! globals or exits; as a library it serves the journeys in `tests/`.
+
 pub mod apply;
+pub mod cli;
 pub mod client;
+pub mod demo;
 pub mod ports;
-pub mod demo {
-    //! Temporary.
-    pub mod data;
-    pub mod learning;
-    pub mod recognition;
-    pub mod report;
-    pub mod value;
-}
+pub mod settings;
+pub mod suite;
+
+pub use suite::{Suite, start};

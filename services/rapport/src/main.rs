@@ -1,1 +1,25 @@
-fn main() {}
+//! See `rapport --help`.
+
+use clap::Parser as _;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    server::layers::panic::install_hook();
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let context = rapport::cli::Context { environment };
+    match rapport::cli::run(rapport::cli::Cli::parse(), context).await {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "the command's last word")]
+            {
+                eprintln!("rapport: {error:#}");
+            }
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

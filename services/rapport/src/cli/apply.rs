@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::ports;
 
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// A YAML file, or a directory of them.
     #[arg(short, long, value_name = "FILE|DIR")]
     file: PathBuf,
@@ -26,7 +26,7 @@ pub struct Arguments {
     token: String,
 }
 
-pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let pool = DescriptorPool::decode(contracts::DESCRIPTORS)?;
     let mut client = Client::new(&arguments.address, &arguments.token)?;
     let applied = path(&mut client, &pool, &arguments.file, arguments.dry_run).await?;
@@ -38,7 +38,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// Reads and applies a path; findings become one error that lists them.
-pub async fn path(
+pub(super) async fn path(
     client: &mut Client,
     pool: &DescriptorPool,
     path: &Path,

@@ -8,7 +8,7 @@ use server::settings::Layer;
 use crate::demo;
 
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// All rows of the bank's campaign instead of an even sample.
     #[arg(long)]
     full: bool,
@@ -17,7 +17,7 @@ pub struct Arguments {
     data: Option<PathBuf>,
 }
 
-pub async fn run(arguments: Arguments, layers: Vec<Layer>) -> anyhow::Result<()> {
+pub(super) async fn run(arguments: Arguments, layers: Vec<Layer>) -> anyhow::Result<()> {
     let calls = if arguments.full { usize::MAX } else { demo::SAMPLE };
     demo::run(arguments.data.as_deref(), calls, layers).await
 }

@@ -10,7 +10,7 @@ use super::{Context, DATA};
 use crate::ports;
 
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The data directory that `rapport up` would use.
     #[arg(long, default_value = DATA, value_name = "DIR")]
     data: PathBuf,
@@ -23,7 +23,7 @@ struct Check {
     result: Result<String, String>,
 }
 
-pub async fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
+pub(super) async fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
     let path = context.environment.get("PATH").cloned().unwrap_or_default();
     let pg_bin = context.environment.get("PG_BIN").map(PathBuf::from);
     let mut checks = vec![

@@ -8,7 +8,7 @@ use store::Database;
 use crate::suite::{SERVICES, private};
 
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The service whose database it is.
     #[arg(value_parser = SERVICES)]
     service: String,
@@ -17,7 +17,7 @@ pub struct Arguments {
     check: bool,
 }
 
-pub async fn run(arguments: Arguments, layers: Vec<Layer>) -> anyhow::Result<()> {
+pub(super) async fn run(arguments: Arguments, layers: Vec<Layer>) -> anyhow::Result<()> {
     let settings = crate::settings::load(&layers)?;
     if settings.database.url.is_empty() {
         bail!("no database: set database.url (RAPPORT__DATABASE__URL or a secret file)");

@@ -25,7 +25,7 @@ const SERVABLE: [&str; 6] =
     [SERVICES[0], SERVICES[1], SERVICES[2], SERVICES[3], SERVICES[4], gateway::NAME];
 
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Which one.
     #[arg(value_parser = SERVABLE)]
     service: String,
@@ -39,7 +39,7 @@ struct Alone<'a> {
     drain: &'a Drain,
 }
 
-pub async fn run(arguments: Arguments, layers: Vec<Layer>) -> anyhow::Result<()> {
+pub(super) async fn run(arguments: Arguments, layers: Vec<Layer>) -> anyhow::Result<()> {
     // Settings first: nothing is bound before they are known to be good.
     let settings = crate::settings::load(&layers)?;
     let server_settings = server::settings::Server::load(&section(&layers, "server"))?;
@@ -94,7 +94,8 @@ async fn bind(address: &str) -> anyhow::Result<TcpListener> {
 
 impl Alone<'_> {
     fn peer(&self, to: &str, from: &str) -> anyhow::Result<Peer> {
-        let address = self.settings.peers.get(to).with_context(|| format!("peers.{to} is not set"))?;
+        let address =
+            self.settings.peers.get(to).with_context(|| format!("peers.{to} is not set"))?;
         let uri = address
             .parse()
             .with_context(|| format!("peers.{to} is no address: expected http://host:port"))?;
@@ -105,8 +106,10 @@ impl Alone<'_> {
         if self.settings.database.url.is_empty() {
             bail!("no database: set database.url (RAPPORT__DATABASE__URL or a secret file)");
         }
-        let mut options =
-            store::database::Options::new(&self.settings.database.url, format!("rapport-{service}"));
+        let mut options = store::database::Options::new(
+            &self.settings.database.url,
+            format!("rapport-{service}"),
+        );
         options.max_connections = self.settings.database.max_connections;
         let database = Database::connect(&options).await?;
         store::migrate::check(&database, private::migrations(service))

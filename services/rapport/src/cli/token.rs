@@ -12,7 +12,7 @@ use super::{DATA, EXAMPLE_TENANT};
 use crate::suite::{ALL_SCOPES, Keys};
 
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The tenant (UUID). Its first token creates what it needs.
     #[arg(long, default_value = EXAMPLE_TENANT)]
     tenant: TenantId,
@@ -31,7 +31,7 @@ pub struct Arguments {
     keys: Option<PathBuf>,
 }
 
-pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let default = PathBuf::from(DATA).join("keys");
     let directory = arguments.keys.as_ref().unwrap_or(&default);
     let keys = Keys::load(directory)

@@ -11,22 +11,22 @@ use crate::ports;
 use crate::suite::{self, ALL_SCOPES, Options, Suite};
 
 #[derive(Debug, Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Where keys, Postgres and Redis live.
     #[arg(long, default_value = DATA, value_name = "DIR")]
-    pub data: PathBuf,
+    data: PathBuf,
     /// The port of the RPCs.
     #[arg(long, default_value_t = ports::PUBLIC)]
-    pub rpc_port: u16,
+    rpc_port: u16,
     /// The port of the gateway (HTTP).
     #[arg(long, default_value_t = ports::HTTP)]
-    pub http_port: u16,
+    http_port: u16,
     /// The port of metrics and health.
     #[arg(long, default_value_t = ports::ADMIN)]
-    pub admin_port: u16,
+    admin_port: u16,
 }
 
-pub async fn run(arguments: Arguments, layers: Vec<Layer>) -> anyhow::Result<()> {
+pub(super) async fn run(arguments: Arguments, layers: Vec<Layer>) -> anyhow::Result<()> {
     let mut signals = server::drain::signals()?;
     let telemetry = crate::settings::load(&layers)?.telemetry;
     let guard = server::telemetry::install("rapport", &telemetry)?;
@@ -70,8 +70,12 @@ fn banner(suite: &Suite, options: &Options) -> anyhow::Result<()> {
         suite.admin_address(),
         options.directory.display(),
     );
-    println!("A token with every scope for the example tenant, good for 30 days:\n\n  export TOKEN={token}\n");
-    println!("Try, in another terminal (buf is in tests/node/node_modules/.bin after `make setup`):\n");
+    println!(
+        "A token with every scope for the example tenant, good for 30 days:\n\n  export TOKEN={token}\n"
+    );
+    println!(
+        "Try, in another terminal (buf is in tests/node/node_modules/.bin after `make setup`):\n"
+    );
     println!(
         "  buf curl --http2-prior-knowledge --protocol grpc -H \"authorization: Bearer $TOKEN\" \\\n    \
          -d '{{\"events\":[{{\"message_id\":\"1\",\"type\":\"EVENT_TYPE_TRACK\",\"name\":\"Pricing Viewed\",\
@@ -83,7 +87,10 @@ fn banner(suite: &Suite, options: &Options) -> anyhow::Result<()> {
          -d '{{\"identifier\":{{\"namespace\":\"email\",\"value\":\"ada@example.org\"}}}}' \\\n    \
          {rpc}/rapport.identity.v1.IdentityService/GetCustomer\n"
     );
-    println!("  curl -u \"{write_key}:\" {}/v1/batch \\\n    -d '{{\"batch\":[{{\"type\":\"track\",\"event\":\"Pricing Viewed\",\"userId\":\"u1\",\"messageId\":\"m1\"}}]}}'\n", suite.http_address());
+    println!(
+        "  curl -u \"{write_key}:\" {}/v1/batch \\\n    -d '{{\"batch\":[{{\"type\":\"track\",\"event\":\"Pricing Viewed\",\"userId\":\"u1\",\"messageId\":\"m1\"}}]}}'\n",
+        suite.http_address()
+    );
     println!("Ctrl-C stops it; `make up` again finds the data.");
     Ok(())
 }

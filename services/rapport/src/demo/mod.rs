@@ -93,8 +93,7 @@ async fn configure(client: &Client, text: &str) -> anyhow::Result<()> {
         let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
         anyhow::anyhow!(lines.join("\n"))
     };
-    let resources =
-        apply::read_text("bank.yaml".as_ref(), text, &pool).map_err(listed)?;
+    let resources = apply::read_text("bank.yaml".as_ref(), text, &pool).map_err(listed)?;
     apply::apply(&mut client.clone(), &pool, &resources, false).await.map_err(listed)?;
     Ok(())
 }

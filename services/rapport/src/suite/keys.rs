@@ -30,7 +30,8 @@ impl Keys {
     /// # Errors
     /// When a file is not readable, readable by others, or not a key.
     pub fn load_or_generate(directory: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
+        fs::create_dir_all(directory)
+            .with_context(|| format!("creating {}", directory.display()))?;
         Ok(Self {
             ring: Arc::new(KeyRing::load_or_generate(&directory.join(FILES[0]))?),
             signer: signer(&directory.join(FILES[1]))?,
@@ -69,7 +70,8 @@ impl Keys {
 
 fn signer(path: &Path) -> anyhow::Result<Signer> {
     if path.exists() {
-        let pem = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let pem =
+            fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         return Signer::from_pem(&pem).with_context(|| format!("{} is not a key", path.display()));
     }
     let (signer, pem) = Signer::generate()?;

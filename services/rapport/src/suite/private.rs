@@ -72,8 +72,10 @@ impl Private {
         let mut databases = Vec::new();
         for service in SERVICES {
             create(&admin, service).await?;
-            let mut options =
-                store::database::Options::new(self.postgres.url(service), format!("rapport-{service}"));
+            let mut options = store::database::Options::new(
+                self.postgres.url(service),
+                format!("rapport-{service}"),
+            );
             options.max_connections = 12;
             let database = Database::connect(&options).await?;
             store::migrate::apply(&database, migrations(service))
@@ -108,8 +110,7 @@ const EXISTS: &str = "select exists (select from pg_database where datname = $1)
 
 async fn create(admin: &Database, service: &str) -> anyhow::Result<()> {
     let mut connection = admin.acquire().await?;
-    let exists: bool =
-        sqlx::query_scalar(EXISTS).bind(service).fetch_one(&mut *connection).await?;
+    let exists: bool = sqlx::query_scalar(EXISTS).bind(service).fetch_one(&mut *connection).await?;
     if exists {
         return Ok(());
     }
