@@ -1,0 +1,172 @@
+//! New demands: scored first, then queued. A repeated request id answers the same demand.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use ::store::idempotency::{self, Begun, Call as Repeatable};
+use ::store::{Error as StoreError, blind};
+use kernel::{CustomerId, DemandId, RequestId, TenantId, Violations};
+use server::Call;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::commit::{NewRequest, Outcome, Repeat, Request};
+use super::score::{self, Scored, Use};
+use super::work::Work;
+use super::{App, now_us};
+use crate::Error;
+use crate::domain::demand::NewDemand;
+use crate::domain::{Demand, Policy, policy};
+use crate::store::{demand, policy as policies};
+
+/// The name under which request ids are kept.
+const METHOD: &str = "rapport.routing.v1.RoutingService/CreateDemand";
+
+/// What a caller wants handled.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) customer: CustomerId,
+    pub(crate) kind: String,
+    pub(crate) policy: String,
+    pub(crate) required_skills: Vec<String>,
+    pub(crate) priority: i16,
+    pub(crate) event_us: Option<i64>,
+    pub(crate) at_least_profile_version: i64,
+    pub(crate) request_id: Option<RequestId>,
+    /// The encoded request without its request id.
+    pub(crate) body: Vec<u8>,
+}
+
+impl App {
+    /// Scores, inserts and queues a demand. It is created even if scoring is away.
+    pub(crate) async fn create(&self, call: &Call, wanted: Wanted) -> Result<Demand, Error> {
+        let tenant = call.tenant();
+        let policies = self.configuration.policies(tenant).await?;
+        let known = policies.get(&wanted.policy).ok_or_else(unknown_policy)?;
+        let repeat = self.repeat(call, &wanted)?;
+        let now_us = now_us();
+        let mut demand = Demand::new(NewDemand {
+            tenant,
+            id: self.demand_id(tenant, repeat.as_ref())?,
+            customer: wanted.customer,
+            kind: wanted.kind,
+            policy: wanted.policy,
+            policy_version: known.version,
+            sla_us: known.sla_us,
+            required_skills: wanted.required_skills,
+            priority: wanted.priority,
+            event_us: wanted.event_us.unwrap_or(now_us),
+            now_us,
+        });
+        let usage = Use::of(&demand, wanted.at_least_profile_version);
+        match score::score(&self.scoring, call, &usage, self.config.scoring_timeout()).await {
+            Scored::Scores(scores) => demand.scores = scores,
+            Scored::Unknown => {}
+            Scored::Later => demand.score_due_us = Some(now_us + self.config.rescore_after_us(0)),
+        }
+        let traceparent = server::layers::trace::traceparent();
+        let request = NewRequest { demand, repeat, traceparent };
+        self.submit(Request::Create(Box::new(request))).await
+    }
+
+    fn repeat(&self, call: &Call, wanted: &Wanted) -> Result<Option<Repeat>, Error> {
+        let Some(request_id) = wanted.request_id else { return Ok(None) };
+        let lookup = self.keys.lookup().tenant(call.tenant())?;
+        let fingerprint = idempotency::fingerprint(&lookup, &wanted.body);
+        let principal = call.principal().subject.clone();
+        Ok(Some(Repeat { principal, request_id, fingerprint }))
+    }
+
+    /// The same for a repeated request, so that the use of its scores is logged once.
+    fn demand_id(&self, tenant: TenantId, repeat: Option<&Repeat>) -> Result<DemandId, Error> {
+        let Some(repeat) = repeat else { return Ok(DemandId::new(Uuid::now_v7())) };
+        let lookup = self.keys.lookup().tenant(tenant)?;
+        let mut name = repeat.request_id.as_bytes().to_vec();
+        name.extend_from_slice(repeat.principal.as_bytes());
+        let hash = blind::short_index(&lookup, "demand.request", &name);
+        Ok(DemandId::new(Uuid::new_v8(hash)))
+    }
+}
+
+fn unknown_policy() -> Error {
+    Error::Invalid(Violations::of("policy", "does not exist"))
+}
+
+/// Inserts the new demands of a batch.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    requests: &[Arc<Request>],
+    work: &mut Work,
+    outcomes: &mut [Option<Outcome>],
+) -> Result<(), StoreError> {
+    let wanted = requests.iter().enumerate().filter_map(|(position, request)| match &**request {
+        Request::Create(new) => Some((position, &**new)),
+        Request::Act(_) => None,
+    });
+    let wanted: Vec<(usize, &NewRequest)> = wanted.collect();
+    let existing = hold_policies(connection, &wanted).await?;
+    let mut fresh = Vec::new();
+    let mut repeated = Vec::new();
+    for (position, new) in wanted {
+        let key = (new.demand.tenant, new.demand.policy.clone());
+        if new.demand.policy != policy::DEFAULT && !existing.contains(&key) {
+            outcomes[position] = Some(Err(unknown_policy()));
+            continue;
+        }
+        match begin(connection, new, work.now_us()).await {
+            Ok(Begun::Fresh) => fresh.push((position, new)),
+            Ok(Begun::Replay(_)) => repeated.push((position, new)),
+            Err(error @ StoreError::RequestIdReused) => outcomes[position] = Some(Err(error.into())),
+            Err(error) => return Err(error),
+        }
+    }
+    let demands: Vec<Demand> = fresh.iter().map(|(_, new)| new.demand.clone()).collect();
+    let inserted: HashSet<_> = demand::insert(connection, &demands).await?.into_iter().collect();
+    for (position, new) in fresh {
+        if inserted.contains(&(new.demand.tenant, new.demand.id)) {
+            work.created(&new.demand, "created", new.traceparent.clone());
+            outcomes[position] = Some(Ok(new.demand.clone()));
+        } else {
+            // The request log forgets after a day; the demand's id does not.
+            repeated.push((position, new));
+        }
+    }
+    for (position, new) in repeated {
+        let found = demand::get(&mut *connection, new.demand.tenant, new.demand.id).await?;
+        outcomes[position] = Some(found.ok_or(Error::NotFound("the demand")));
+    }
+    Ok(())
+}
+
+/// Keeps the policies of new demands from being deleted before the commit.
+async fn hold_policies(
+    connection: &mut PgConnection,
+    wanted: &[(usize, &NewRequest)],
+) -> Result<HashSet<(TenantId, String)>, StoreError> {
+    let mut names: Vec<(TenantId, &str)> = wanted
+        .iter()
+        .map(|(_, new)| (new.demand.tenant, new.demand.policy.as_str()))
+        .filter(|(_, policy)| *policy != policy::DEFAULT)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    policies::hold::<Policy>(connection, &names).await
+}
+
+async fn begin(
+    connection: &mut PgConnection,
+    new: &NewRequest,
+    now_us: i64,
+) -> Result<Begun, StoreError> {
+    let Some(repeat) = &new.repeat else { return Ok(Begun::Fresh) };
+    let call = Repeatable {
+        tenant: new.demand.tenant,
+        principal: &repeat.principal,
+        method: METHOD,
+        request_id: repeat.request_id,
+        fingerprint: repeat.fingerprint,
+        now_us,
+    };
+    // The result id is a function of the request, so there is nothing to complete.
+    idempotency::begin(connection, &call).await
+}

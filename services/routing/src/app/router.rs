@@ -1,0 +1,243 @@
+//! The router: the one task that offers demands to agents and minds their timers.
+//!
+//! It wakes when something was committed, when somebody became free, and when a timer is due.
+//! Each round: take or keep the lease, let timers go off, look again at the tenants in which
+//! somebody became free, attempt what is due. A round that fails is repeated; what it had taken
+//! from `stir` is kept in memory until it succeeds, and a new holder of the lease looks at all.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use kernel::TenantId;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::configuration::Crews;
+use super::routing::Scope;
+use super::{App, now_us};
+use crate::Error;
+use crate::domain::{Command, State};
+use crate::store::{lease, queue, stir};
+
+/// The floor when no bell rings: also the most that a timer set by another replica is late.
+const POLL: Duration = Duration::from_millis(100);
+/// How long a router without the lease, or without a database, waits.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Chunks of waiting demands without a single offer, after which the rest must wait for
+/// its own timers.
+const FRUITLESS: usize = 10;
+
+/// What an operator watches.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Metrics {
+    offers: Counter,
+    time_outs: Counter,
+    breaches: Counter,
+    leader: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let routing = registry.sub_registry_with_prefix("routing");
+        routing.register("offers", "Offers made", self.offers.clone());
+        routing.register("time_outs", "Offers that nobody answered in time", self.time_outs.clone());
+        routing.register("sla_breaches", "Demands on which work began late", self.breaches.clone());
+        routing.register("leader", "1 in the replica whose router is at work", self.leader.clone());
+    }
+}
+
+/// See the module.
+pub(crate) struct Router {
+    pub(super) app: App,
+    pub(super) crews: Crews,
+    metrics: Metrics,
+    holder: Uuid,
+    held: Option<Held>,
+    stirred: BTreeSet<TenantId>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    epoch: i64,
+    since: Instant,
+}
+
+/// What a round came to.
+enum Round {
+    /// There may be more to do at once.
+    More,
+    /// Nothing until then, or until a bell rings.
+    Idle(Duration),
+}
+
+impl Router {
+    pub(crate) fn new(app: App, metrics: Metrics) -> Self {
+        Self {
+            app,
+            crews: Crews::default(),
+            metrics,
+            holder: Uuid::new_v4(),
+            held: None,
+            stirred: BTreeSet::new(),
+        }
+    }
+
+    /// Routes until cancelled, then gives the lease back.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut listener = self.app.bell.listen();
+        while !stop.is_cancelled() {
+            let pause = match self.round().await {
+                Ok(Round::More) => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Ok(Round::Idle(pause)) => pause,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "routing repeated");
+                    PAUSE
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = listener.heard(pause) => {}
+            }
+        }
+        if self.held.is_some()
+            && let Err(error) = lease::give_back(self.app.database.pool(), self.holder).await
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, "lease not given back");
+        }
+    }
+
+    async fn round(&mut self) -> Result<Round, Error> {
+        let Some(epoch) = self.lead().await? else { return Ok(Round::Idle(PAUSE)) };
+        let pool = self.app.database.pool();
+        let (next_us, stirred) = queue::look(pool).await?;
+        if stirred {
+            for tenant in stir::take(pool).await? {
+                // Another replica may have changed it: what is known here may be a second old.
+                self.app.configuration.refresh(tenant);
+                self.stirred.insert(tenant);
+            }
+        }
+        let now_us = now_us();
+        let due = next_us.is_some_and(|next_us| next_us <= now_us);
+        if !due && self.stirred.is_empty() {
+            return Ok(Round::Idle(until(next_us, now_us)));
+        }
+        let mut busy = due && self.tick(epoch).await? > 0;
+        while let Some(tenant) = self.stirred.first().copied() {
+            busy |= self.look_again(tenant, epoch).await?;
+            self.stirred.remove(&tenant);
+        }
+        if due {
+            for tenant in queue::due_tenants(self.app.database.pool(), now_us).await? {
+                let pass = self.pass(tenant, Scope::Due, epoch).await?;
+                self.metrics.offers.inc_by(pass.offers as u64);
+                busy |= pass.seen > 0;
+            }
+        }
+        // Nothing could be locked: others are at it, and ring when they have committed.
+        Ok(if busy { Round::More } else { Round::Idle(Duration::from_millis(5)) })
+    }
+
+    /// Takes or keeps the lease.
+    async fn lead(&mut self) -> Result<Option<i64>, Error> {
+        let lease_us = self.app.config.lease_us();
+        let fresh = Duration::from_micros(lease_us.unsigned_abs() / 3);
+        if let Some(held) = self.held.filter(|held| held.since.elapsed() < fresh) {
+            return Ok(Some(held.epoch));
+        }
+        let since = Instant::now();
+        let taken = lease::take(self.app.database.pool(), self.holder, lease_us).await?;
+        let began = taken.filter(|epoch| self.held.is_none_or(|held| held.epoch != *epoch));
+        self.held = taken.map(|epoch| Held { epoch, since });
+        self.metrics.leader.set(i64::from(taken.is_some()));
+        if let Some(epoch) = began {
+            tracing::info!(epoch, "this replica routes");
+            stir::stir_all(self.app.database.pool()).await?;
+        }
+        Ok(taken)
+    }
+
+    /// Forgets a lease that somebody else has by now.
+    pub(super) fn lost(&mut self) {
+        self.held = None;
+        self.metrics.leader.set(0);
+    }
+
+    /// Offers that timed out, broken SLAs, reminders; answers how many demands changed.
+    async fn tick(&mut self, epoch: i64) -> Result<usize, Error> {
+        let app = &self.app;
+        let limit = app.config.batch;
+        let ticked = ::store::transaction!(&app.database, async |connection| {
+            if !lease::holds(connection, epoch).await? {
+                return Ok(None);
+            }
+            let now_us = now_us();
+            let demands = queue::ticks(connection, now_us, limit).await?;
+            let mut work = super::work::Work::new(now_us, &app.timing);
+            let seen = demands.len();
+            let (mut breaches, mut time_outs) = (0, 0);
+            work.hold(demands.clone());
+            for demand in demands {
+                let (tenant, id) = (demand.tenant, demand.id);
+                if demand.sla_us().is_some_and(|due| due <= now_us) {
+                    work.apply(tenant, id, Command::Breach, None)?;
+                    breaches += 1;
+                }
+                if demand.wake_us > now_us {
+                    continue;
+                }
+                match demand.state {
+                    State::Offered => {
+                        work.apply(tenant, id, Command::TimeOut, None)?;
+                        time_outs += 1;
+                    }
+                    State::Accepted | State::InProgress => {
+                        work.apply(tenant, id, Command::Remind, None)?;
+                    }
+                    State::Queued | State::Closed => {}
+                }
+            }
+            work.write(connection).await?;
+            Ok::<_, Error>(Some((seen, breaches, time_outs)))
+        })?;
+        let Some((seen, breaches, time_outs)) = ticked else {
+            self.lost();
+            return Ok(0);
+        };
+        if seen > 0 {
+            self.app.tail.wake();
+        }
+        self.metrics.breaches.inc_by(breaches);
+        self.metrics.time_outs.inc_by(time_outs);
+        Ok(seen)
+    }
+
+    /// Goes through the waiting demands of a tenant while somebody is free.
+    async fn look_again(&mut self, tenant: TenantId, epoch: i64) -> Result<bool, Error> {
+        let mut place = queue::FRONT;
+        let mut fruitless = 0;
+        let mut offered = false;
+        loop {
+            let pass = self.pass(tenant, Scope::Waiting(place), epoch).await?;
+            self.metrics.offers.inc_by(pass.offers as u64);
+            offered |= pass.offers > 0;
+            fruitless = if pass.offers > 0 { 0 } else { fruitless + 1 };
+            match pass.next {
+                Some(next) if fruitless < FRUITLESS => place = next,
+                _ => return Ok(offered),
+            }
+        }
+    }
+}
+
+/// How long until then, at most the floor.
+fn until(next_us: Option<i64>, now_us: i64) -> Duration {
+    let left = next_us.map(|next_us| Duration::from_micros((next_us - now_us).max(0).unsigned_abs()));
+    left.unwrap_or(POLL).clamp(Duration::from_millis(1), POLL)
+}

@@ -1,0 +1,130 @@
+//! What the router asks: what is due, who waits, who gave back what.
+
+use std::collections::HashMap;
+
+use kernel::{CustomerId, DemandId, TenantId};
+use sqlx::PgExecutor;
+use sqlx::postgres::PgConnection;
+use store::Error;
+use uuid::Uuid;
+
+use super::demand::{columns, read};
+use crate::domain::Demand;
+use crate::domain::plan::Returned;
+
+const LOOK: &str = "select (select min(next_action_us) from demand
+    where next_action_us is not null), exists (select from stir)";
+/// Time-outs, broken SLAs, reminders.
+const TICKS: &str = concat!(
+    "select ",
+    columns!(),
+    " from demand d where next_action_us <= $1
+        and (state <> 1 or (due_us <= $1 and not breached))
+      order by next_action_us limit $2 for no key update skip locked"
+);
+const DUE_TENANTS: &str = "select distinct tenant_id from (select tenant_id from demand
+    where next_action_us <= $1 and state = 1 order by next_action_us limit 1000) due";
+const DUE: &str = concat!(
+    "select ",
+    columns!(),
+    " from demand d where next_action_us <= $2 and tenant_id = $1 and state = 1
+      order by priority desc, created_us, demand_id limit $3 for no key update skip locked"
+);
+/// Negated, so that one comparison of rows is the order of the queue.
+const WAITING: &str = concat!(
+    "select ",
+    columns!(),
+    " from demand d where tenant_id = $1 and state = 1 and priority <= $2
+        and (-priority, created_us, demand_id) > (-$2, $3, $4)
+      order by priority desc, created_us, demand_id limit $5 for no key update skip locked"
+);
+const RETURNED: &str = "select demand_id, agent, max(ended_us) from offer
+    where tenant_id = $1 and demand_id = any($2) and state in (3, 4) and ended_us > $3
+    group by demand_id, agent";
+const LAST_AGENTS: &str = "select c.id, d.agent from unnest($2::uuid[]) c(id)
+    cross join lateral (select agent from demand where tenant_id = $1 and customer_id = c.id
+        and state in (4, 5) order by created_us desc, demand_id desc limit 1) d";
+
+/// When something is due next, and whether somebody became free.
+pub(crate) async fn look(executor: impl PgExecutor<'_>) -> Result<(Option<i64>, bool), Error> {
+    Ok(sqlx::query_as(LOOK).fetch_one(executor).await?)
+}
+
+/// Locks demands whose timer went off; those locked by others come next time.
+pub(crate) async fn ticks(
+    connection: &mut PgConnection,
+    now_us: i64,
+    limit: i64,
+) -> Result<Vec<Demand>, Error> {
+    let rows = sqlx::query(TICKS).bind(now_us).bind(limit).fetch_all(connection).await?;
+    rows.iter().map(read).collect()
+}
+
+/// Tenants with demands that are due to be attempted.
+pub(crate) async fn due_tenants(
+    executor: impl PgExecutor<'_>,
+    now_us: i64,
+) -> Result<Vec<TenantId>, Error> {
+    let tenants: Vec<Uuid> =
+        sqlx::query_scalar(DUE_TENANTS).bind(now_us).fetch_all(executor).await?;
+    Ok(tenants.into_iter().map(TenantId::new).collect())
+}
+
+/// Locks queued demands that are due, in the order in which they are served.
+pub(crate) async fn due(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    now_us: i64,
+    limit: i64,
+) -> Result<Vec<Demand>, Error> {
+    let query = sqlx::query(DUE).bind(tenant.uuid()).bind(now_us).bind(limit);
+    query.fetch_all(connection).await?.iter().map(read).collect()
+}
+
+/// A place in the queue.
+pub(crate) type Place = (i16, i64, Uuid);
+
+/// Before everybody.
+pub(crate) const FRONT: Place = (i16::MAX, i64::MIN, Uuid::nil());
+
+/// Locks queued demands after a place, due or not.
+pub(crate) async fn waiting(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    after: Place,
+    limit: i64,
+) -> Result<Vec<Demand>, Error> {
+    let (priority, created_us, id) = after;
+    let query = sqlx::query(WAITING).bind(tenant.uuid()).bind(priority).bind(created_us).bind(id);
+    query.bind(limit).fetch_all(connection).await?.iter().map(read).collect()
+}
+
+/// Who gave back which of the demands since a time.
+pub(crate) async fn returned(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    demands: &[Uuid],
+    since_us: i64,
+) -> Result<Returned, Error> {
+    let mut returned = Returned::new();
+    if demands.is_empty() {
+        return Ok(returned);
+    }
+    let query = sqlx::query_as(RETURNED).bind(tenant.uuid()).bind(demands).bind(since_us);
+    let rows: Vec<(Uuid, String, i64)> = query.fetch_all(connection).await?;
+    for (demand, agent, at_us) in rows {
+        returned.entry(DemandId::new(demand)).or_default().insert(agent, at_us);
+    }
+    Ok(returned)
+}
+
+/// Who last worked for the customers.
+pub(crate) async fn last_agents(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    customers: &[Uuid],
+) -> Result<HashMap<CustomerId, String>, Error> {
+    let query = sqlx::query_as(LAST_AGENTS).bind(tenant.uuid()).bind(customers);
+    let rows: Vec<(Uuid, String)> = query.fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|(customer, agent)| (CustomerId::new(customer), agent)).collect())
+}
