@@ -99,7 +99,9 @@ impl Node {
 /// # Errors
 /// What the YAML parser says, with its line.
 pub fn parse(text: &str) -> Result<Vec<Node>, serde_saphyr::Error> {
-    let documents: Vec<Spanned<Raw>> = serde_saphyr::from_multiple(text)?;
+    // YAML 1.2: `learning: on` is a word; only true and false are truth.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let documents: Vec<Spanned<Raw>> = serde_saphyr::from_multiple_with_options(text, options)?;
     Ok(documents.into_iter().map(Node::from).collect())
 }
 
@@ -202,6 +204,14 @@ name: sales
         assert_eq!(documents[0].place_of("rules[1].points").line, 7);
         assert_eq!(documents[1].place_of("name").line, 10);
         assert_eq!(documents[0].place_of("rules[0].absent").line, 4, "the nearest that is there");
+    }
+
+    #[test]
+    fn only_true_and_false_are_truth() {
+        let documents = parse("learning: on\npersonal: true\n").expect("valid");
+        let value = |key: &str| documents[0].get(key).map(|node| node.value.clone());
+        assert_eq!(value("learning"), Some(Value::Text("on".to_owned())));
+        assert_eq!(value("personal"), Some(Value::Bool(true)));
     }
 
     #[test]
