@@ -118,6 +118,22 @@ impl Database {
         Ok(Self { pool })
     }
 
+    /// A second pool of the same size, lazily connected, whose sessions plan every statement
+    /// once as nested loops over indexes: for services whose statements all go by key. A plan
+    /// made while a table was nearly empty would scan it for as long as its session lives.
+    /// Needs a tokio runtime.
+    #[must_use]
+    pub fn keyed(&self) -> Self {
+        let connect = (*self.pool.connect_options()).clone().options([
+            ("enable_seqscan", "off"),
+            ("enable_bitmapscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+            ("plan_cache_mode", "force_generic_plan"),
+        ]);
+        Self { pool: self.pool.options().clone().connect_lazy_with(connect) }
+    }
+
     /// The pool, for reads with `sqlx` directly.
     #[must_use]
     pub fn pool(&self) -> &PgPool {

@@ -94,33 +94,30 @@ pub async fn build(
     metrics.register(registry);
     let bell = Bell::start(&cache, "feed", &tasks, &stop);
     let tail = Tail::new(&database, Some(bell), feed_metrics.clone());
+    let keyed = database.keyed();
     let shared = Shared {
-        tenant_keys: TenantKeys::new(database.clone(), Arc::clone(keys.root())),
+        tenant_keys: TenantKeys::new(keyed.clone(), Arc::clone(keys.root())),
         lookup: Arc::clone(keys.lookup()),
-        schemas: Shared::schemas(&database),
+        schemas: Shared::schemas(&keyed),
         profiles: Profiles::new(cache, config.cached_profiles, config.cache_time()),
         tail: tail.clone(),
         metrics,
-        database: database.clone(),
+        database: keyed.clone(),
     };
     let ingest = Ingest::start(shared.clone(), peers.identity.clone(), &config, &drain);
 
     let (reading, until) = (tail.clone(), stop.clone());
     tasks.spawn(async move { reading.run(until).await });
-    let keeping = feed::retention::run(
-        database.clone(),
-        config.retention(),
-        feed_metrics.clone(),
-        stop.clone(),
-    );
+    let keeping =
+        feed::retention::run(database, config.retention(), feed_metrics.clone(), stop.clone());
     tasks.spawn(keeping);
-    tasks.spawn(sweep(database.clone(), config.rejected_us(), stop.clone()));
+    tasks.spawn(sweep(keyed.clone(), config.rejected_us(), stop.clone()));
     tasks.spawn(stop.clone().run_until_cancelled_owned(follow_self(shared.clone())));
     let upstream = Upstream::new(peers.identity.without_deadline());
     let follower = Consumer::new(
         "profile.identity",
         upstream,
-        database,
+        keyed,
         IdentityEvents(shared.clone()),
         consumer::Options::default(),
         feed_metrics,

@@ -45,7 +45,9 @@ impl Reader<'_> {
         let set = match EvidenceSet::from_raw(&identifiers, self.rules) {
             Ok((set, _ignored)) => Some(set),
             Err(wrong) => {
-                violations.add_below("", wrong);
+                for violation in wrong {
+                    violations.add(violation.field, violation.description);
+                }
                 None
             }
         };

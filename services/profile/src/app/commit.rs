@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::events;
 use crate::store::event::{self, NewEvent};
 use crate::store::fragment::{self, Folded, Wanted};
-use crate::store::{customer, guard_plans, ledger};
+use crate::store::{customer, ledger};
 
 /// What became of one event of a chunk.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +94,6 @@ impl<'a> Batch<'a> {
     }
 
     async fn write(&self, connection: &mut PgConnection) -> Result<Written, Error> {
-        guard_plans(connection).await?;
         let new_rows = self.insert_events(connection).await?;
         let mut changes = self.changes(&new_rows);
         let locked = self.lock_fragments(connection, &changes).await?;

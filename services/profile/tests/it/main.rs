@@ -1,4 +1,5 @@
 //! The profile service against a real Postgres, a real Redis and a real identity service.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod fold;
 mod ingest;

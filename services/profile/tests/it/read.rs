@@ -74,7 +74,11 @@ async fn a_timeline_is_read_newest_first_page_by_page() {
             break;
         }
     }
-    let times: Vec<_> = read.iter().map(|event| event.event_time.unwrap().nanos).collect();
+    let times: Vec<_> = read
+        .iter()
+        .map(|event| event.event_time.unwrap())
+        .map(|time| (time.seconds, time.nanos))
+        .collect();
     assert!(times.is_sorted_by(|a, b| a >= b), "{times:?}");
     read.sort_by(|a, b| a.message_id.cmp(&b.message_id));
     assert_eq!(read, sent);

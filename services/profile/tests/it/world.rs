@@ -152,6 +152,20 @@ impl Client {
         Ok(self.profile.get_profile(request).await?.into_inner().profile.unwrap())
     }
 
+    /// The profile once something holds of it: moves are seen a moment after their commit.
+    pub(crate) async fn until(
+        &mut self,
+        customer: &str,
+        holds: impl Fn(&wire::Profile) -> bool,
+    ) -> wire::Profile {
+        testkit::eventually(LIMIT, "the profile", async || {
+            let mut client = self.clone();
+            let profile = client.get(customer).await.map_err(|status| status.to_string())?;
+            if holds(&profile) { Ok(profile) } else { Err(format!("{profile:?}")) }
+        })
+        .await
+    }
+
     /// (evidence, customer) of a person, as identity has it.
     pub(crate) async fn who(&mut self, n: usize) -> (String, String) {
         let request = ResolveRequest { identifiers: person(n) };
