@@ -1,6 +1,8 @@
 //! What went wrong, as far as the caller is concerned. `server::status` turns a kind into
 //! a gRPC code, in one place.
 
+use std::time::Duration;
+
 use crate::Violations;
 
 /// What the caller may do about a fault.
@@ -52,5 +54,11 @@ pub trait Fault: std::error::Error {
             Kind::Unavailable => "UNAVAILABLE",
             Kind::Internal => "INTERNAL",
         }
+    }
+
+    /// How long to wait before a retry has a chance, where the fault knows better than the
+    /// usual wait of its kind. An error that wraps another fault passes its answer on.
+    fn retry_after(&self) -> Option<Duration> {
+        None
     }
 }

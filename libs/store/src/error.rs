@@ -138,16 +138,6 @@ impl Error {
         )
     }
 
-    /// How long to wait before trying again, where that helps.
-    #[must_use]
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Full { retry_after } => Some(*retry_after),
-            Self::Busy(_) | Self::Unavailable { .. } => Some(Duration::from_millis(200)),
-            _ => None,
-        }
-    }
-
     /// True if `name` is the constraint that refused the row.
     #[must_use]
     pub fn violates(&self, name: &str) -> bool {
@@ -199,6 +189,14 @@ impl Fault for Error {
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::NotFound => "NOT_FOUND",
             Self::Decrypt | Self::Internal(_) => "INTERNAL",
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Full { retry_after } => Some(*retry_after),
+            Self::Busy(_) | Self::Unavailable { .. } => Some(Duration::from_millis(200)),
+            _ => None,
         }
     }
 }
