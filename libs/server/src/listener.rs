@@ -5,6 +5,7 @@
 //! the preface, and its own time-out (CANCELLED) cannot be switched off.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::IpAddr;
@@ -15,14 +16,13 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep};
 use tonic::body::Body;
-use tower::ServiceExt;
 
 use crate::request::Ending;
 use crate::server::Endpoint;
@@ -123,10 +123,12 @@ impl Endpoint {
         let abort = self.drain.abort();
         let ending = self.drain.token().child_token();
         let mark = ending.clone();
-        let service = self.service.map_request(move |request: http::Request<Incoming>| {
+        let stack = self.stack;
+        let service = service_fn(move |request: http::Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Ending(mark.clone()));
-            request
+            let answer = stack.call(request);
+            async move { Ok::<_, Infallible>(answer.await) }
         });
         let io = TokioIo::new(Guarded::new(io, millis(settings.preface_timeout_ms)));
         let connection = http2::Builder::new(TokioExecutor::new())
@@ -137,7 +139,7 @@ impl Endpoint {
             .keep_alive_timeout(millis(settings.keepalive_timeout_ms))
             .max_pending_accept_reset_streams(20) // CVE-2023-44487
             .max_local_error_reset_streams(1024) // CVE-2025-8671
-            .serve_connection(io, TowerToHyperService::new(service));
+            .serve_connection(io, service);
         let mut connection = pin!(connection);
 
         let (in_memory, idle) = (age.is_none(), self.drain.idle());

@@ -3,12 +3,9 @@
 //! One `Server` per process holds what is process-wide (limits, metrics, health, drain); each
 //! set of services becomes an [`Endpoint`]. The same stack stands before TCP and memory.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use tonic::service::Routes;
-use tower::util::BoxCloneSyncService;
-use tower::{Layer, ServiceBuilder};
 
 use crate::auth::{self, Table};
 use crate::drain::Drain;
@@ -24,7 +21,7 @@ use crate::layers::request_id::Ids;
 use crate::layers::route::{Route, Surface};
 use crate::layers::shed::Shed;
 use crate::layers::trace::Trace;
-use crate::layers::{Request, Response, layer};
+use crate::layers::{Mounted, Rpc, Stack};
 use crate::settings;
 use crate::token::Verifier;
 
@@ -108,20 +105,22 @@ impl Server {
                 .build_v1()?;
             routes = routes.add_service(reflection);
         }
-        let stack = ServiceBuilder::new()
-            .layer(layer(Route::new(self.table.clone(), surface)))
-            .layer(layer(self.metrics.clone()))
-            .layer(layer(Trace))
-            .layer(layer(Ids))
-            .layer(layer(CatchPanic))
-            .layer(layer(self.shed.clone()))
-            .layer(layer(Deadlines::new(&self.settings, &self.drain)))
-            .layer(layer(Authentication::new(self.verifier.clone())))
-            .layer(layer(Authorisation))
-            .layer(layer(self.rate.clone()))
-            .layer(layer(Garbage));
+        // The innermost first. What is below the deadline runs in a task of its own.
+        let inner = Mounted(routes.prepare())
+            .within(Garbage)
+            .within(self.rate.clone())
+            .within(Authorisation)
+            .within(Authentication::new(self.verifier.clone()));
+        let stack = Arc::new(inner)
+            .within(Deadlines::new(&self.settings, &self.drain))
+            .within(self.shed.clone())
+            .within(CatchPanic)
+            .within(Trace)
+            .within(Ids)
+            .within(self.metrics.clone())
+            .within(Route::new(self.table.clone(), surface));
         Ok(Endpoint {
-            service: BoxCloneSyncService::new(stack.into_inner().layer(routes.prepare())),
+            stack: Stack::new(stack),
             settings: Arc::clone(&self.settings),
             drain: self.drain.clone(),
         })
@@ -150,7 +149,7 @@ impl Server {
 /// [`Endpoint::memory`] inside the process.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    pub(crate) service: BoxCloneSyncService<Request, Response, Infallible>,
+    pub(crate) stack: Stack,
     pub(crate) settings: Arc<settings::Server>,
     pub(crate) drain: Drain,
 }

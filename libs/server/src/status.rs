@@ -30,7 +30,9 @@ pub fn status(fault: &dyn Fault) -> Status {
         Kind::Invalid(violations) => return invalid_because(fault.reason(), violations),
         _ => fault.to_string(),
     };
-    build(code(&kind), fault.reason(), message, HashMap::new())
+    let (code, reason) = (code(&kind), fault.reason());
+    let wait = fault.retry_after().or_else(|| usual_wait(code, reason));
+    write(code, reason, message, HashMap::new(), wait)
 }
 
 /// The code of a kind.
@@ -108,11 +110,27 @@ pub(crate) fn build(
     message: String,
     metadata: HashMap<String, String>,
 ) -> Status {
+    write(code, reason, message, metadata, usual_wait(code, reason))
+}
+
+fn write(
+    code: Code,
+    reason: &str,
+    message: String,
+    metadata: HashMap<String, String>,
+    wait: Option<Duration>,
+) -> Status {
     let mut details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
-    if matches!(code, Code::ResourceExhausted | Code::Unavailable) {
-        details.set_retry_info(Some(RETRY_AFTER));
+    if wait.is_some() {
+        details.set_retry_info(wait);
     }
     Status::with_error_details(code, message, details)
+}
+
+/// None where the same call would fail again.
+fn usual_wait(code: Code, reason: &str) -> Option<Duration> {
+    let helps = matches!(code, Code::ResourceExhausted | Code::Unavailable);
+    (helps && reason != "MESSAGE_TOO_LARGE").then_some(RETRY_AFTER)
 }
 
 fn log_internal(fault: &dyn Fault) {
@@ -129,10 +147,24 @@ fn log_internal(fault: &dyn Fault) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layers::metrics::code_name;
 
     #[derive(Debug, thiserror::Error)]
     #[error("row of customer 42 is damaged")]
     struct Broken(Kind);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the queue is full")]
+    struct Full(Duration);
+
+    impl Fault for Full {
+        fn kind(&self) -> Kind {
+            Kind::Exhausted
+        }
+        fn retry_after(&self) -> Option<Duration> {
+            Some(self.0)
+        }
+    }
 
     impl Fault for Broken {
         fn kind(&self) -> Kind {
@@ -166,6 +198,39 @@ mod tests {
         {
             let details = status(&Broken(kind)).get_error_details();
             assert_eq!(details.retry_info().is_some(), advised);
+        }
+        let too_large = plain(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", "too large");
+        assert!(too_large.get_details_retry_info().is_none(), "it would be too large again");
+    }
+
+    #[test]
+    fn a_fault_that_knows_how_long_to_wait_says_so() {
+        let wait = Duration::from_millis(1_750);
+        let advice = status(&Full(wait)).get_details_retry_info().unwrap();
+        assert_eq!(advice.retry_delay, Some(wait));
+    }
+
+    #[test]
+    fn codes_are_what_the_list_of_errors_says() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors.md");
+        let list = std::fs::read_to_string(path).unwrap();
+        for kind in [
+            Kind::Invalid(Violations::of("a", "must be set")),
+            Kind::Unauthenticated,
+            Kind::Denied,
+            Kind::NotFound,
+            Kind::Precondition,
+            Kind::Conflict,
+            Kind::OutOfRange,
+            Kind::Exhausted,
+            Kind::Deadline,
+            Kind::Unavailable,
+            Kind::Internal,
+        ] {
+            let status = status(&Broken(kind));
+            let reason = status.get_details_error_info().unwrap().reason;
+            let row = format!("| `{reason}` | {} |", code_name(status.code()));
+            assert!(list.contains(&row), "{row}");
         }
     }
 }

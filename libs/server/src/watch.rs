@@ -4,7 +4,8 @@
 //! A task forwards the source into a buffer. When nothing comes for a while the caller gets a
 //! heartbeat with the position reached; when the server drains or the connection is to end, it gets
 //! UNAVAILABLE with `resume_token` in `ErrorInfo.metadata`; a caller that does not read gets
-//! RESOURCE_EXHAUSTED with the same.
+//! RESOURCE_EXHAUSTED with the same. A source that panics ends with INTERNAL, never like one
+//! that has come to its end.
 
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
@@ -19,7 +20,7 @@ use tracing::Instrument;
 
 use crate::drain::Drain;
 use crate::request::Call;
-use crate::status::{build, ended};
+use crate::status::{build, ended, internal};
 
 /// One item of a source, and the position after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +52,8 @@ impl Default for Options {
 #[derive(Debug)]
 pub struct Watch<T> {
     receiver: Receiver<T>,
-    end: Arc<OnceLock<Status>>,
+    /// Ok when the source came to its end. Not set when the task was lost on the way.
+    end: Arc<OnceLock<Result<(), Status>>>,
     done: bool,
 }
 
@@ -66,7 +68,8 @@ impl<T> Stream for Watch<T> {
             return Poll::Ready(Some(Ok(message)));
         }
         self.done = true;
-        Poll::Ready(self.end.get().cloned().map(Err))
+        let end = self.end.get().cloned().unwrap_or_else(|| Err(internal()));
+        Poll::Ready(end.err().map(Err))
     }
 }
 
@@ -97,13 +100,13 @@ where
             () = drained.cancelled() => None,
             () = sender.closed() => return,
         };
-        let status = match status {
-            Some(End::Source) => return,
-            Some(End::Slow) => slow(&position),
-            Some(End::Failed(status)) => status,
-            None => ended("the server is shutting down or rebalancing: resume", &position),
+        let end = match status {
+            Some(End::Source) => Ok(()),
+            Some(End::Slow) => Err(slow(&position)),
+            Some(End::Failed(status)) => Err(status),
+            None => Err(ended("the server is shutting down or rebalancing: resume", &position)),
         };
-        let _ = noted.set(status); // before `sender` is dropped, so the reader finds it
+        let _ = noted.set(end); // before `sender` is dropped, so the reader finds it
     };
     drain.tracker().spawn(forward.in_current_span());
     Watch { receiver, end, done: false }

@@ -4,7 +4,7 @@
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use super::{Around, Request, Response, Rpc, call, method, refuse};
+use super::{Around, Request, Response, Rpc, method, refuse};
 use crate::auth::Rule;
 use crate::status::status;
 use crate::token::{Error, Principal, Verifier};
@@ -22,10 +22,10 @@ impl Authentication {
 }
 
 impl Around for Authentication {
-    async fn around<S: Rpc>(&self, mut request: Request, rest: S) -> Response {
+    async fn around<R: Rpc>(&self, mut request: Request, rest: &R) -> Response {
         let rule = method(&request).and_then(|method| method.rule.as_ref());
         if matches!(rule, None | Some(Rule::Public)) {
-            return call(rest, request).await;
+            return rest.call(request).await;
         }
         let principal = match bearer(request.headers()) {
             Some(token) => self.0.verify(token).await,
@@ -34,7 +34,7 @@ impl Around for Authentication {
         match principal {
             Ok(principal) => {
                 request.extensions_mut().insert::<std::sync::Arc<Principal>>(principal);
-                call(rest, request).await
+                rest.call(request).await
             }
             Err(error) => refuse(status(&error)),
         }

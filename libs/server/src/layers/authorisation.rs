@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tonic::{Code, Status};
 
-use super::{Around, Request, Response, Rpc, call, method, refuse};
+use super::{Around, Request, Response, Rpc, method, refuse};
 use crate::auth::Rule;
 use crate::status::{plain, status};
 use crate::token::{Error, Principal};
@@ -15,11 +15,11 @@ use crate::token::{Error, Principal};
 pub struct Authorisation;
 
 impl Around for Authorisation {
-    async fn around<S: Rpc>(&self, request: Request, rest: S) -> Response {
+    async fn around<R: Rpc>(&self, request: Request, rest: &R) -> Response {
         let rule = method(&request).and_then(|method| method.rule.as_ref());
         let principal = request.extensions().get::<Arc<Principal>>();
         match check(rule, principal.map(Arc::as_ref)) {
-            Ok(()) => call(rest, request).await,
+            Ok(()) => rest.call(request).await,
             Err(status) => refuse(*status),
         }
     }

@@ -18,7 +18,7 @@ use tracing::Instrument;
 
 use super::request_id::{self, RequestId};
 use super::shed::Permit;
-use super::{Around, Request, Response, Rpc, body, call, is_streaming, method, refuse};
+use super::{Around, Request, Response, Rpc, body, is_streaming, method, refuse};
 use crate::drain::Drain;
 use crate::request::Ending;
 use crate::settings::{self, millis};
@@ -72,7 +72,7 @@ impl Deadlines {
 }
 
 impl Around for Deadlines {
-    async fn around<S: Rpc>(&self, mut request: Request, rest: S) -> Response {
+    async fn around<R: Rpc>(&self, mut request: Request, rest: &R) -> Response {
         if is_streaming(&request) {
             return stream(request, rest).await;
         }
@@ -83,13 +83,14 @@ impl Around for Deadlines {
         let deadline = Deadline::after(budget);
         let permit: Option<Permit> = request.extensions_mut().remove();
         let id = request.extensions().get::<RequestId>().cloned();
+        let rest = rest.clone();
         request.extensions_mut().insert(deadline);
         let (cap, abort) = (self.work_cap, self.abort.clone());
         let work = async move {
             let _permit = permit;
             let id = id.unwrap_or_else(|| RequestId(Arc::from("")));
             tokio::select! {
-                response = request_id::within(id, call(rest, request)) => response,
+                response = request_id::within(id, rest.call(request)) => response,
                 () = tokio::time::sleep(cap) => expired(),
                 () = abort.cancelled() => cut_off(),
             }
@@ -107,10 +108,10 @@ impl Around for Deadlines {
 
 /// Our own streams end themselves, with a token to resume from; gRPC's (health, reflection)
 /// know nothing of a drain and would hold it up.
-async fn stream<S: Rpc>(request: Request, rest: S) -> Response {
+async fn stream<R: Rpc>(request: Request, rest: &R) -> Response {
     let grpcs_own = method(&request).is_some_and(|method| method.name.starts_with("grpc."));
     let ending = request.extensions().get::<Ending>().filter(|_| grpcs_own).cloned();
-    let response = call(rest, request).await;
+    let response = rest.call(request).await;
     match ending {
         Some(Ending(ending)) => body::until(response, ending, shutting_down()),
         None => response,

@@ -1,14 +1,15 @@
 //! Client garbage is never INTERNAL.
 //!
 //! tonic answers INTERNAL to what it cannot decode, with the field path in the message, and
-//! OUT_OF_RANGE to a message that is too large. Its statuses are recognised by their words and
+//! OUT_OF_RANGE to a message that is too large, also when it is the answer. Its statuses are recognised by their words and
 //! by having no details: every status of ours has details. A bare INTERNAL or UNKNOWN that is
 //! none of these keeps its code and loses its text.
 
 use http::HeaderMap;
 use tonic::{Code, Status};
 
-use super::{Around, Request, Response, Rpc, body, call, is_streaming};
+use super::{Around, Request, Response, Rpc, body};
+use crate::layers::metrics::code_name;
 use crate::status;
 
 /// How tonic 0.14 and prost 0.14 begin what they say about input; checked by the tests.
@@ -21,17 +22,21 @@ const MALFORMED: [&str; 5] = [
 ];
 const TOO_LARGE: [&str; 2] =
     ["Error, decoded message length too large", "Error decompressing: size limit"];
+const ANSWER_TOO_LARGE: [&str; 1] = ["Error, encoded message length too large"];
 
 /// See the module.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Garbage;
 
 impl Around for Garbage {
-    async fn around<S: Rpc>(&self, request: Request, rest: S) -> Response {
-        let streaming = is_streaming(&request);
-        let mut response = call(rest, request).await;
+    async fn around<R: Rpc>(&self, request: Request, rest: &R) -> Response {
+        let mut response = rest.call(request).await;
         rewrite(response.headers_mut());
-        if streaming { body::map_trailers(response, rewrite) } else { response }
+        if body::head_code(&response).is_some() {
+            return response;
+        }
+        // Streams end with trailers, and so does an answer that turns out to be too large.
+        body::map_trailers(response, rewrite)
     }
 }
 
@@ -60,14 +65,19 @@ fn instead_of(status: &Status) -> Option<Status> {
             "MESSAGE_TOO_LARGE",
             "the message is larger than this method takes",
         )),
+        Code::OutOfRange if says(&ANSWER_TOO_LARGE) => Some(status::plain(
+            Code::ResourceExhausted,
+            "MESSAGE_TOO_LARGE",
+            "the answer is larger than a message may be: ask for less at a time",
+        )),
         Code::Internal if says(&MALFORMED) => Some(status::plain(
             Code::InvalidArgument,
             "MALFORMED_MESSAGE",
             "the message cannot be decoded",
         )),
         Code::Internal | Code::Unknown => {
-            let (code, message) = (status.code(), status.message());
-            tracing::error!(event = "bare_status", ?code, message);
+            // The span says where; the text may be personal, like that of a panic.
+            tracing::error!(event = "bare_status", code = code_name(status.code()));
             Some(status::internal())
         }
         _ => None,

@@ -12,7 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tonic::Code;
 
-use super::{Around, Request, Response, Rpc, body, call, method};
+use super::{Around, Request, Response, Rpc, body, method};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -73,13 +73,13 @@ impl Drop for Running {
 }
 
 impl Around for Metrics {
-    async fn around<S: Rpc>(&self, request: Request, rest: S) -> Response {
+    async fn around<R: Rpc>(&self, request: Request, rest: &R) -> Response {
         let rpc_method = method(&request).map_or_else(String::new, |method| method.name.clone());
         self.in_flight.inc();
         let metrics = self.clone();
         let mut running =
             Running { metrics, rpc_method, since: Instant::now(), code: Code::Cancelled };
-        let response = call(rest, request).await;
+        let response = rest.call(request).await;
         body::on_end(response, move |code| {
             running.code = code;
             drop(running);

@@ -1,8 +1,9 @@
 //! What every call passes through before its handler, outermost first; one file each.
 //!
-//! route → metrics → trace → request id → panic → shed → deadline → authentication →
-//! authorisation → rate → garbage. A layer is an `async fn` around the rest ([`Around`]);
-//! [`layer`] makes a tower layer of it. tonic's own time-out and concurrency limit are not used:
+//! route → metrics → request id → trace → panic → shed → deadline → authentication →
+//! authorisation → rate → garbage. A layer is an `async fn` around the rest ([`Around`]). The
+//! whole is one future in one box: tower's layers would box and clone the rest at each, and
+//! that costs as much as what they do (`benches/stack.rs`). tonic's own time-out and concurrency limit are not used:
 //! the one answers CANCELLED and drops a handler half-way, the other is per connection.
 
 pub mod authentication;
@@ -18,15 +19,14 @@ pub mod route;
 pub mod shed;
 pub mod trace;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use tonic::Status;
 use tonic::body::Body;
-use tower::{Layer, Service, ServiceExt};
+use tonic::service::Routes;
+use tower::ServiceExt;
 
 use crate::auth::Method;
 
@@ -35,73 +35,79 @@ pub type Request = http::Request<Body>;
 /// As tonic takes it back.
 pub type Response = http::Response<Body>;
 
-/// The rest of the stack below a layer: a service that answers every call, with a status if
-/// need be, and is always ready.
-pub trait Rpc:
-    Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
-    + Clone
-    + Send
-    + 'static
-{
-}
+/// The rest of the stack below a layer. It answers every call, with a status if need be.
+pub trait Rpc: Clone + Send + Sync + 'static {
+    /// Answers.
+    fn call(&self, request: Request) -> impl Future<Output = Response> + Send;
 
-impl<S> Rpc for S where
-    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
-        + Clone
-        + Send
-        + 'static
-{
+    /// The stack with one more layer outside.
+    fn within<A: Around>(self, around: A) -> Layered<A, Self> {
+        Layered { around, rest: self }
+    }
 }
 
 /// What a layer does.
 pub trait Around: Clone + Send + Sync + 'static {
     /// Answers, usually by calling the rest.
-    fn around<S: Rpc>(&self, request: Request, rest: S) -> impl Future<Output = Response> + Send;
+    fn around<R: Rpc>(&self, request: Request, rest: &R) -> impl Future<Output = Response> + Send;
 }
 
-/// A tower layer that does `around`.
-pub const fn layer<A: Around>(around: A) -> AroundLayer<A> {
-    AroundLayer(around)
-}
-
-/// See [`layer`].
+/// See [`Rpc::within`].
 #[derive(Debug, Clone)]
-pub struct AroundLayer<A>(A);
-
-impl<A: Around, S> Layer<S> for AroundLayer<A> {
-    type Service = AroundService<A, S>;
-    fn layer(&self, rest: S) -> Self::Service {
-        AroundService { around: self.0.clone(), rest }
-    }
-}
-
-/// See [`layer`].
-#[derive(Debug, Clone)]
-pub struct AroundService<A, S> {
+pub struct Layered<A, R> {
     around: A,
-    rest: S,
+    rest: R,
 }
 
-impl<A: Around, S: Rpc> Service<Request> for AroundService<A, S> {
-    type Response = Response;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(())) // `call` below waits for the rest to be ready.
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let (around, rest) = (self.around.clone(), self.rest.clone());
-        Box::pin(async move { Ok(around.around(request, rest).await) })
+impl<A: Around, R: Rpc> Rpc for Layered<A, R> {
+    fn call(&self, request: Request) -> impl Future<Output = Response> + Send {
+        self.around.around(request, &self.rest)
     }
 }
 
-/// Calls the rest of the stack.
-pub(crate) async fn call<S: Rpc>(rest: S, request: Request) -> Response {
-    match rest.oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
+/// Cheap to clone, for a layer whose work outlives its call.
+impl<R: Rpc> Rpc for Arc<R> {
+    fn call(&self, request: Request) -> impl Future<Output = Response> + Send {
+        (**self).call(request)
+    }
+}
+
+/// The mounted services, below all layers.
+#[derive(Debug, Clone)]
+pub struct Mounted(pub Routes);
+
+impl Rpc for Mounted {
+    async fn call(&self, request: Request) -> Response {
+        match self.0.clone().oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// A whole stack, its type forgotten. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Stack(Arc<dyn Fn(Request) -> Answer + Send + Sync>);
+
+impl Stack {
+    pub(crate) fn new<R: Rpc>(stack: R) -> Self {
+        let stack = Arc::new(stack);
+        Self(Arc::new(move |request| {
+            let stack = Arc::clone(&stack);
+            Box::pin(async move { stack.call(request).await })
+        }))
+    }
+
+    pub(crate) fn call(&self, request: Request) -> Answer {
+        (self.0)(request)
+    }
+}
+
+impl std::fmt::Debug for Stack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stack(..)")
     }
 }
 
@@ -119,7 +125,8 @@ pub(crate) fn is_streaming(request: &Request) -> bool {
     method(request).is_some_and(|method| method.streaming)
 }
 
-/// gRPC's own services stay reachable when others are refused.
+/// gRPC's own services, health and reflection, stay reachable when others are refused. What
+/// bounds them are the limits on connections and on streams of each.
 pub(crate) fn is_exempt(request: &Request) -> bool {
-    method(request).is_some_and(|method| method.name.starts_with("grpc.health."))
+    method(request).is_some_and(|method| method.name.starts_with("grpc."))
 }

@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 use tonic::Status;
 
-use super::{Around, Request, Response, Rpc, body, call, is_streaming, refuse};
+use super::{Around, Request, Response, Rpc, body, is_streaming, refuse};
 use crate::status;
 
 /// See the module.
@@ -15,9 +15,9 @@ use crate::status;
 pub struct CatchPanic;
 
 impl Around for CatchPanic {
-    async fn around<S: Rpc>(&self, request: Request, rest: S) -> Response {
+    async fn around<R: Rpc>(&self, request: Request, rest: &R) -> Response {
         let streaming = is_streaming(&request);
-        match AssertUnwindSafe(call(rest, request)).catch_unwind().await {
+        match AssertUnwindSafe(rest.call(request)).catch_unwind().await {
             Ok(response) if streaming => body::catch(response, answer),
             Ok(response) => response,
             Err(panic) => refuse(answer(panic)),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use kernel::TenantId;
 use tonic::Code;
 
-use super::{Around, Request, Response, Rpc, call, refuse};
+use super::{Around, Request, Response, Rpc, refuse};
 use crate::status;
 use crate::token::Principal;
 
@@ -62,7 +62,7 @@ impl Rate {
 }
 
 impl Around for Rate {
-    async fn around<S: Rpc>(&self, request: Request, rest: S) -> Response {
+    async fn around<R: Rpc>(&self, request: Request, rest: &R) -> Response {
         let caller = request.extensions().get::<Arc<Principal>>();
         let admitted = caller.is_none_or(|caller| {
             caller.internal || self.admit(caller.tenant, &caller.subject, Instant::now())
@@ -71,7 +71,7 @@ impl Around for Rate {
             let message = "the caller has made too many calls";
             return refuse(status::plain(Code::ResourceExhausted, "OVERLOADED", message));
         }
-        call(rest, request).await
+        rest.call(request).await
     }
 }
 

@@ -1,13 +1,13 @@
-//! `x-request-id`: taken from the caller if it is decent, else made, and always answered.
+//! `x-request-id`: taken from the caller if it is decent, else made, and always answered. It is
+//! known before the span of the call begins, which bears it.
 
 use std::future::Future;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
-use tracing::Span;
 use uuid::Uuid;
 
-use super::{Around, Request, Response, Rpc, call};
+use super::{Around, Request, Response, Rpc};
 
 /// The header.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -36,15 +36,14 @@ pub(crate) fn within<F: Future>(id: RequestId, work: F) -> impl Future<Output = 
 pub struct Ids;
 
 impl Around for Ids {
-    async fn around<S: Rpc>(&self, mut request: Request, rest: S) -> Response {
+    async fn around<R: Rpc>(&self, mut request: Request, rest: &R) -> Response {
         let given = request.headers().get(&HEADER).and_then(|value| value.to_str().ok());
         let id: Arc<str> = match given {
             Some(id) if is_decent(id) => id.into(),
             _ => Uuid::now_v7().to_string().into(),
         };
-        Span::current().record("request_id", &*id);
         request.extensions_mut().insert(RequestId(Arc::clone(&id)));
-        let mut response = within(RequestId(Arc::clone(&id)), call(rest, request)).await;
+        let mut response = within(RequestId(Arc::clone(&id)), rest.call(request)).await;
         if let Ok(value) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(HEADER, value);
         }

@@ -3,7 +3,7 @@
 
 use tonic::{Code, Status};
 
-use super::{Around, Request, Response, Rpc, call, refuse};
+use super::{Around, Request, Response, Rpc, refuse};
 use crate::auth::{Rule, Table};
 
 /// What an endpoint offers.
@@ -31,12 +31,12 @@ impl Route {
 }
 
 impl Around for Route {
-    async fn around<S: Rpc>(&self, mut request: Request, rest: S) -> Response {
+    async fn around<R: Rpc>(&self, mut request: Request, rest: &R) -> Response {
         let method = self.table.lookup(request.uri().path());
         if self.surface == Surface::Public && method.rule == Some(Rule::Internal) {
             return refuse(Status::new(Code::Unimplemented, ""));
         }
         request.extensions_mut().insert(method);
-        call(rest, request).await
+        rest.call(request).await
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Code;
 
-use super::{Around, Request, Response, Rpc, body, call, is_exempt, is_streaming, refuse};
+use super::{Around, Request, Response, Rpc, body, is_exempt, is_streaming, refuse};
 use crate::status;
 
 /// Held while a call is at work.
@@ -38,9 +38,9 @@ impl Shed {
 }
 
 impl Around for Shed {
-    async fn around<S: Rpc>(&self, mut request: Request, rest: S) -> Response {
+    async fn around<R: Rpc>(&self, mut request: Request, rest: &R) -> Response {
         if is_exempt(&request) {
-            return call(rest, request).await;
+            return rest.call(request).await;
         }
         let streaming = is_streaming(&request);
         let semaphore = if streaming { &self.streams } else { &self.calls };
@@ -50,10 +50,10 @@ impl Around for Shed {
         };
         let permit = Permit(Arc::new(permit));
         if streaming {
-            return body::hold(call(rest, request).await, permit);
+            return body::hold(rest.call(request).await, permit);
         }
         request.extensions_mut().insert(permit.clone());
-        let response = call(rest, request).await;
+        let response = rest.call(request).await;
         drop(permit);
         response
     }

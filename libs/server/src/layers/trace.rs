@@ -6,12 +6,13 @@ use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::TraceContextExt;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tonic::Code;
-use tracing::field::{Empty, display};
+use tracing::field::display;
 use tracing::{Instrument, Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::metrics::code_name;
-use super::{Around, Request, Response, Rpc, body, call, method};
+use super::request_id::RequestId;
+use super::{Around, Request, Response, Rpc, body, method};
 
 /// See the module.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,33 +38,38 @@ pub fn traceparent() -> Option<String> {
 }
 
 impl Around for Trace {
-    async fn around<S: Rpc>(&self, request: Request, rest: S) -> Response {
+    async fn around<R: Rpc>(&self, request: Request, rest: &R) -> Response {
         let name = method(&request).map_or("_other", |method| method.name.as_str());
+        let caller = TraceContextPropagator::new().extract(&Headers(request.headers()));
+        let caller_span = caller.span().span_context().clone();
+        let request_id = request.extensions().get::<RequestId>();
+        // What is known now is cheaper than what is recorded later: log lines are JSON, and
+        // each later field parses and writes the object again.
         let span = info_span!(
             "rpc",
             otel.name = name,
             otel.kind = "server",
-            otel.status_code = Empty,
             rpc.system.name = "grpc",
             rpc.method = name,
-            rpc.response.status_code = Empty,
-            trace_id = Empty,
-            request_id = Empty,
+            trace_id = caller_span.is_valid().then(|| display(caller_span.trace_id())),
+            request_id = request_id.map(|id| &*id.0),
         );
-        let caller = TraceContextPropagator::new().extract(&Headers(request.headers()));
-        // Fails only where no exporter is installed: then there is nothing to join.
-        let _ = span.set_parent(caller);
-        let context = span.context().span().span_context().clone();
-        if context.is_valid() {
-            span.record("trace_id", display(context.trace_id()));
+        if caller_span.is_valid() {
+            // Fails only where no exporter is installed: then there is nothing to join.
+            let _ = span.set_parent(caller);
+        } else {
+            let context = span.context().span().span_context().clone();
+            if context.is_valid() {
+                span.record("trace_id", display(context.trace_id()));
+            }
         }
-        let response = call(rest, request).instrument(span.clone()).await;
+        let response = rest.call(request).instrument(span.clone()).await;
         body::on_end(response, move |code| record(&span, code))
     }
 }
 
 fn record(span: &Span, code: Code) {
-    span.record("rpc.response.status_code", code_name(code));
+    span.set_attribute("rpc.response.status_code", code_name(code));
     // The server's own faults; the others are the caller's.
     let ours = matches!(
         code,
@@ -75,6 +81,6 @@ fn record(span: &Span, code: Code) {
             | Code::DataLoss
     );
     if ours {
-        span.record("otel.status_code", "ERROR");
+        span.set_status(opentelemetry::trace::Status::error(code_name(code)));
     }
 }

@@ -66,8 +66,65 @@ async fn a_panic_is_internal_with_a_fixed_text_and_the_process_lives() {
 }
 
 #[tokio::test]
-async fn too_much_at_once_is_shed_and_health_still_answers() {
-    let fixture = Fixture::new("max_in_flight = 1").await;
+async fn a_panic_in_the_middle_of_a_stream_is_internal_after_what_came_before() {
+    let fixture = Fixture::new("").await;
+    let token = fixture.token(&["probe:read"]);
+    let answer = call(&fixture.endpoint, "Pour", &token, frame("3 ada@example.com 5")).await;
+    assert_eq!(&answer.body[..], &frame("xxx")[..]);
+    assert_eq!((answer.code(), answer.reason().as_str()), (Code::Internal, "INTERNAL"));
+    assert!(!answer.status.message().contains("ada"));
+    let next = call(&fixture.endpoint, "Echo", &token, frame("still here")).await;
+    assert_eq!(next.code(), Code::Ok);
+}
+
+#[tokio::test]
+async fn work_ends_at_its_cap_when_its_caller_has_gone_and_frees_its_place() {
+    let lines = "max_in_flight = 1\nmax_deadline_ms = 20\nwork_cap_ms = 150";
+    let fixture = Fixture::new(lines).await;
+    let token = fixture.token(&["probe:write", "probe:read"]);
+    let answer = call(&fixture.endpoint, "Work", &token, frame("60000")).await;
+    assert_eq!(answer.code(), Code::DeadlineExceeded);
+    let tasks = fixture.server.drain().tracker();
+    assert_eq!(tasks.len(), 1, "the work goes on");
+    eventually("the work is aborted", || tasks.is_empty()).await;
+    assert_eq!(fixture.probe.done.load(Ordering::SeqCst), 0);
+    let answer = call(&fixture.endpoint, "Echo", &token, frame("x")).await;
+    assert_eq!(answer.code(), Code::Ok);
+}
+
+#[tokio::test]
+async fn an_answer_over_the_limit_is_refused_and_not_sent() {
+    let fixture = Fixture::new("").await;
+    let token = fixture.token(&["probe:read"]);
+    let over = (server::server::MAX_RESPONSE_BYTES + 1).to_string();
+    for (method, before) in [("Large", 0), ("Pour", frame("xxx").len())] {
+        let request = if before > 0 { format!("3 {over}") } else { over.clone() };
+        let answer = call(&fixture.endpoint, method, &token, frame(&request)).await;
+        assert_eq!(answer.code(), Code::ResourceExhausted, "{method}");
+        assert_eq!(answer.reason(), "MESSAGE_TOO_LARGE", "{method}");
+        assert!(answer.status.get_details_retry_info().is_none(), "it would be too large again");
+        assert!(answer.body.len() <= before, "{method} sent {} bytes", answer.body.len());
+    }
+    let fits = call(&fixture.endpoint, "Large", &token, frame("5000000")).await;
+    assert_eq!((fits.code(), fits.body.len() > 5_000_000), (Code::Ok, true));
+}
+
+/// What grpc's own services answer, as anybody may ask.
+async fn own_services(fixture: &Fixture, token: &str) -> [Code; 2] {
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    let health = "grpc.health.v1.Health/Check";
+    let reflection = "grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    let list_services = framed(&[0x3a, 0x01, b'*']);
+    [
+        send(&fixture.endpoint, health, &headers, framed(&[])).await.code(),
+        send(&fixture.endpoint, reflection, &headers, list_services).await.code(),
+    ]
+}
+
+#[tokio::test]
+async fn too_much_at_once_is_shed_and_health_and_reflection_still_answer() {
+    let fixture = Fixture::new("max_in_flight = 1\nmax_streams = 0").await;
     let token = fixture.token(&["probe:write", "probe:read"]);
     let (endpoint, busy) = (fixture.endpoint.clone(), token.clone());
     let caller = tokio::spawn(async move { call(&endpoint, "Work", &busy, frame("60000")).await });
@@ -76,8 +133,9 @@ async fn too_much_at_once_is_shed_and_health_still_answers() {
     let answer = call(&fixture.endpoint, "Echo", &token, frame("x")).await;
     assert_eq!((answer.code(), answer.reason().as_str()), (Code::ResourceExhausted, "OVERLOADED"));
     assert!(answer.status.get_details_retry_info().is_some());
-    let health = send(&fixture.endpoint, "grpc.health.v1.Health/Check", &[], framed(&[])).await;
-    assert_eq!(health.code(), Code::Ok);
+    let answer = call(&fixture.endpoint, "Chat", &token, frame("x")).await;
+    assert_eq!((answer.code(), answer.reason().as_str()), (Code::ResourceExhausted, "OVERLOADED"));
+    assert_eq!(own_services(&fixture, &token).await, [Code::Ok, Code::Ok]);
     caller.abort();
 }
 
@@ -100,6 +158,9 @@ async fn a_principal_has_its_rate() {
         codes.push(call(&fixture.endpoint, "Echo", &token, frame("x")).await.code());
     }
     assert_eq!(codes, [Code::Ok, Code::Ok, Code::ResourceExhausted]);
+    for _ in 0..3 {
+        assert_eq!(own_services(&fixture, &token).await, [Code::Ok, Code::Ok], "not rated");
+    }
 }
 
 #[tokio::test]
@@ -184,7 +245,7 @@ async fn calls_are_measured_by_method_and_code_and_unknown_methods_are_one() {
 fn every_rpc_without_a_rule_is_named() {
     let bytes = descriptors();
     let table = Table::from_descriptors(&bytes).unwrap();
-    assert_eq!(table.methods().iter().filter(|m| m.name.starts_with("rapport.")).count(), 9);
+    assert_eq!(table.methods().iter().filter(|m| m.name.starts_with("rapport.")).count(), 11);
     assert!(table.lookup("/rapport.probe.v1.ProbeService/Chat").streaming);
     // The same service once more, with two rules left out.
     let mut set = prost_reflect::DescriptorPool::decode(bytes.as_slice()).unwrap();

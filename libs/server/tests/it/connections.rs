@@ -1,8 +1,12 @@
 //! Sockets that send nothing or too much, and the end of a server.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use std::task::Poll;
+
 use server::drain::Outcome;
 use server::{Call, Endpoint, Peer, admin, watch};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +19,7 @@ use tonic_types::StatusExt;
 use crate::probe::{Fixture, tenant};
 use crate::wire::{call, frame, send};
 
-async fn listen(endpoint: &Endpoint) -> std::net::SocketAddr {
+pub(crate) async fn listen(endpoint: &Endpoint) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     endpoint.listen(listener);
@@ -56,20 +60,65 @@ async fn a_socket_that_sends_no_preface_is_closed() {
     assert!(closed(&mut half).await);
 }
 
+/// Preface and empty settings, then nothing more; with the server's settings by id.
+async fn greeted(address: SocketAddr) -> Option<(TcpStream, HashMap<u16, u32>)> {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.ok()?;
+    let mut head = [0; 9]; // RFC 9113, 4.1: length, type, flags, stream
+    socket.read_exact(&mut head).await.ok()?;
+    assert_eq!(head[3], 4, "SETTINGS come first");
+    let mut settings = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+    socket.read_exact(&mut settings).await.unwrap();
+    let settings = settings.chunks(6).map(|pair| {
+        let (id, value) = pair.split_at(2);
+        (u16::from_be_bytes(id.try_into().unwrap()), u32::from_be_bytes(value.try_into().unwrap()))
+    });
+    Some((socket, settings.collect()))
+}
+
+#[tokio::test]
+async fn the_limits_of_a_connection_are_advertised() {
+    let fixture = Fixture::new("max_concurrent_streams = 7\nmax_header_bytes = 5000").await;
+    let address = listen(&fixture.endpoint).await;
+    let (_socket, settings) = greeted(address).await.unwrap();
+    assert_eq!(settings.get(&3), Some(&7), "MAX_CONCURRENT_STREAMS of {settings:?}");
+    assert_eq!(settings.get(&6), Some(&5000), "MAX_HEADER_LIST_SIZE of {settings:?}");
+}
+
+#[tokio::test]
+async fn a_peer_that_falls_silent_is_closed() {
+    let lines = "keepalive_interval_ms = 50\nkeepalive_timeout_ms = 50";
+    let fixture = Fixture::new(lines).await;
+    let address = listen(&fixture.endpoint).await;
+    let (mut silent, _) = greeted(address).await.unwrap();
+    // One that answers pings stays, although it asks for nothing either.
+    let mut watch = open_stream(fixture.tcp_peer(address), "Chat").await;
+    assert_eq!(watch.message().await.unwrap().as_deref(), Some("hello"));
+    assert!(closed(&mut silent).await);
+    let still_open = tokio::time::timeout(Duration::from_millis(300), watch.message()).await;
+    assert!(still_open.is_err(), "{still_open:?}");
+}
+
 #[tokio::test]
 async fn one_peer_does_not_get_all_connections() {
     let fixture = Fixture::new("max_connections_per_peer = 2").await;
     let address = listen(&fixture.endpoint).await;
-    let mut held = Vec::new();
-    for _ in 0..2 {
-        let mut socket = TcpStream::connect(address).await.unwrap();
-        socket.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-        let mut byte = [0];
-        socket.read_exact(&mut byte).await.unwrap(); // the server's settings
-        held.push(socket);
+    let _held = [greeted(address).await.unwrap(), greeted(address).await.unwrap()];
+    assert!(greeted(address).await.is_none());
+}
+
+#[tokio::test]
+async fn connections_are_limited_together_and_a_closed_one_makes_room() {
+    let fixture = Fixture::new("max_connections = 2").await;
+    let address = listen(&fixture.endpoint).await;
+    let (first, second) = (greeted(address).await.unwrap(), greeted(address).await.unwrap());
+    assert!(greeted(address).await.is_none());
+    drop(first);
+    let limit = Instant::now() + Duration::from_secs(10);
+    while greeted(address).await.is_none() {
+        assert!(Instant::now() < limit, "the place is not free again");
     }
-    let mut third = TcpStream::connect(address).await.unwrap();
-    assert!(closed(&mut third).await);
+    drop(second);
 }
 
 #[tokio::test]
@@ -120,6 +169,27 @@ async fn a_watch_that_is_not_read_ends_with_the_position_that_was() {
     assert_eq!(items.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(end.code(), Code::ResourceExhausted);
     assert_eq!(end.get_details_error_info().unwrap().metadata["resume_token"], "2");
+}
+
+#[tokio::test]
+async fn a_watch_whose_source_panics_does_not_look_like_one_at_its_end() {
+    let fixture = Fixture::new("").await;
+    let call = Call::background(tenant());
+    let item = Ok(watch::Item { resume_token: "1".to_owned(), message: 1 });
+    for panics in [false, true] {
+        let rest = futures::stream::poll_fn(move |_| {
+            assert!(!panics, "row of ada@example.com is damaged");
+            Poll::Ready(None)
+        });
+        let source = futures::stream::iter([item.clone()]).chain(rest);
+        let options = watch::Options::default();
+        let drain = fixture.server.drain();
+        let watch = watch::stream(&call, drain, options, "0".to_owned(), source, |_| 0);
+        let codes: Vec<Code> =
+            watch.map(|item| item.err().map_or(Code::Ok, |e| e.code())).collect().await;
+        let expected: &[Code] = if panics { &[Code::Ok, Code::Internal] } else { &[Code::Ok] };
+        assert_eq!(codes, expected);
+    }
 }
 
 #[tokio::test]

@@ -68,6 +68,10 @@ impl Service<http::Request<Body>> for Probe {
                     let serve = |request| std::future::ready(probe.watch(&request));
                     grpc.server_streaming(tower::service_fn(serve), request).await
                 }
+                "Pour" => {
+                    let serve = |request| std::future::ready(Ok(pour(request)));
+                    grpc.server_streaming(tower::service_fn(serve), request).await
+                }
                 "Chat" => grpc.streaming(tower::service_fn(chat), request).await,
                 _ => {
                     let serve = move |request| probe.clone().unary(method.clone(), request);
@@ -80,6 +84,19 @@ impl Service<http::Request<Body>> for Probe {
 
 async fn chat(request: Request<Streaming<String>>) -> Result<Response<Messages>, Status> {
     Ok(Response::new(request.into_inner().boxed()))
+}
+
+fn pour(request: Request<String>) -> Response<Messages> {
+    let words = request.into_inner();
+    let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+    let items = futures::stream::iter(words).then(|word| async move {
+        tokio::task::yield_now().await; // what is ready together goes out together
+        match word.parse() {
+            Ok(bytes) => Ok("x".repeat(bytes)),
+            Err(_) => panic!("{word}"),
+        }
+    });
+    Response::new(items.boxed())
 }
 
 impl Probe {
@@ -97,6 +114,7 @@ impl Probe {
                 self.done.fetch_add(1, Ordering::SeqCst);
                 Ok(Response::new(text))
             }
+            "Large" => Ok(Response::new("x".repeat(text.parse().unwrap()))),
             "Panic" => panic!("{text}"),
             "Fail" => Err(Status::internal(text)),
             "Flaky" if self.flaky.fetch_add(1, Ordering::SeqCst) < 2 => {
@@ -148,6 +166,11 @@ impl Fixture {
     /// With these lines in `[server]`.
     pub(crate) async fn new(lines: &str) -> Self {
         trace_everything();
+        Self::untraced(lines).await
+    }
+
+    /// The same, with whatever subscriber the process has.
+    pub(crate) async fn untraced(lines: &str) -> Self {
         let lines = format!("[server]\ndrain_lag_ms = 0\n{lines}");
         let settings = settings::Server::load(&[settings::Layer::toml("test", lines)]).unwrap();
         let (signer, _) = Signer::generate().unwrap();
