@@ -129,16 +129,23 @@ impl Calls {
         let mut too_late = 0;
         for (begun, status) in failed.iter() {
             let after = begun.saturating_duration_since(signalled);
-            if after >= STILL_ACCEPTING && status.code() == Code::Unavailable {
+            if after >= STILL_ACCEPTING && was_refused(status) {
                 too_late += 1;
             } else {
                 cut_off.push(format!("begun {after:.2?} after the signal: {status}"));
             }
         }
         report.note("calls answered around SIGTERM", self.answered.load(Ordering::Relaxed));
-        report.note("calls refused after the drain began (UNAVAILABLE)", too_late);
+        report.note("calls refused after the drain began", too_late);
         report.expect_none("calls cut off", &cut_off);
     }
+}
+
+/// Whether the server never took the call: nobody listens any more, or the connection ended
+/// while the call was still waiting in the client, which says so with CANCELLED.
+fn was_refused(status: &Status) -> bool {
+    status.code() == Code::Unavailable
+        || (status.code() == Code::Cancelled && status.message() == "operation was canceled")
 }
 
 /// Calls until a call fails.

@@ -140,11 +140,12 @@ async fn post(world: &World, key: Option<&str>, body: &[u8], is_gzip: bool) -> (
     head.push_str("\r\n");
     let (mut reader, mut writer) = TcpStream::connect(host).await.expect("connected").into_split();
     let request = [head.as_bytes(), body].concat();
-    // A server that refuses a large body answers, and closes, before it has read all of it.
-    let sending = tokio::spawn(async move { writer.write_all(&request).await });
+    // A server that refuses a large body answers, and closes, before it has read all of it. The
+    // writing half lives until the answer is there: a half-closed connection is a lost client.
+    let sending = tokio::spawn(async move { (writer.write_all(&request).await, writer) });
     let mut answer = Vec::new();
     let _closed_early_is_fine = reader.read_to_end(&mut answer).await;
-    sending.abort();
+    drop(sending);
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);

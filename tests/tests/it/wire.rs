@@ -10,15 +10,15 @@ use tonic_types::StatusExt as _;
 
 /// How an answer looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    pub code: Code,
-    pub reason: String,
-    pub message: String,
+pub(crate) struct Answer {
+    pub(crate) code: Code,
+    pub(crate) reason: String,
+    pub(crate) message: String,
     /// Field and description of each violation.
-    pub violations: Vec<(String, String)>,
-    pub messages: Vec<Bytes>,
+    pub(crate) violations: Vec<(String, String)>,
+    pub(crate) messages: Vec<Bytes>,
     /// The stream was still open when the patience ended; `code` is OK then.
-    pub open: bool,
+    pub(crate) open: bool,
 }
 
 impl Answer {
@@ -42,7 +42,7 @@ impl Answer {
 
 /// Calls `path` (`/package.Service/Method`) with one message; a stream that neither ends nor
 /// fails within the patience counts as open.
-pub async fn call(
+pub(crate) async fn call(
     channel: &Channel,
     path: &str,
     token: Option<&str>,

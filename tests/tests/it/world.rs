@@ -25,24 +25,24 @@ use tonic::transport::Channel;
 use uuid::Uuid;
 
 /// How long anything may take that happens in its own time.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Servers whose drain does not wait for load balancers, and callers in a hurry.
 const SETTINGS: &str = "[server]\nrate_per_second = 1000000\nrate_burst = 1000000\n\
     drain_lag_ms = 0\ndrain_grace_ms = 5000\n";
 
-pub type Authorised = InterceptedService<Channel, WithToken>;
+pub(crate) type Authorised = InterceptedService<Channel, WithToken>;
 
 /// A running suite and what it runs on.
-pub struct World {
-    pub suite: Suite,
+pub(crate) struct World {
+    pub(crate) suite: Suite,
     directory: PathBuf,
     databases: Vec<TestDatabase>,
 }
 
 impl World {
     /// On the servers that all tests share.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let stack = Stack::get().await;
         let mut databases = Vec::new();
         for service in SERVICES {
@@ -53,7 +53,7 @@ impl World {
     }
 
     /// On servers of its own, which the test may kill.
-    pub async fn start_on(stack: &PrivateStack) -> Self {
+    pub(crate) async fn start_on(stack: &PrivateStack) -> Self {
         let mut databases = Vec::new();
         for service in SERVICES {
             let made = stack.database(service, &key(service), |url| migrate(service, url)).await;
@@ -92,13 +92,13 @@ impl World {
     }
 
     /// The address of a service's database.
-    pub fn database_url(&self, service: &str) -> &str {
+    pub(crate) fn database_url(&self, service: &str) -> &str {
         let position = SERVICES.iter().position(|name| *name == service).expect("a service");
         self.databases[position].url()
     }
 
     /// Everything that a tenant with all scopes can call.
-    pub fn desk(&self, tenant: TenantId) -> Desk {
+    pub(crate) fn desk(&self, tenant: TenantId) -> Desk {
         let client = self.suite.client(tenant).expect("a client");
         Desk {
             identity: IdentityServiceClient::new(client.service()),
@@ -111,29 +111,29 @@ impl World {
     }
 
     /// A token of a tenant with these scopes.
-    pub fn token(&self, tenant: TenantId, scopes: &[&str]) -> String {
+    pub(crate) fn token(&self, tenant: TenantId, scopes: &[&str]) -> String {
         let hour = Duration::from_secs(3_600);
         self.suite.token(tenant, "journeys", scopes, hour).expect("a token")
     }
 
     /// A token of a tenant with every scope.
-    pub fn full_token(&self, tenant: TenantId) -> String {
+    pub(crate) fn full_token(&self, tenant: TenantId) -> String {
         self.token(tenant, ALL_SCOPES)
     }
 
     /// What signs the tokens of callers.
-    pub fn signer(&self) -> Signer {
+    pub(crate) fn signer(&self) -> Signer {
         Keys::load(&self.directory.join("keys")).expect("the keys").signer
     }
 
     /// A connection that carries no token.
-    pub fn channel(&self) -> Channel {
+    pub(crate) fn channel(&self) -> Channel {
         let address = self.suite.rpc_address();
         Channel::from_shared(address).expect("an address").connect_lazy()
     }
 
     /// Ends the suite in order.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.suite.stop().await;
     }
 }
@@ -146,18 +146,18 @@ impl Drop for World {
 
 /// The clients of one tenant.
 #[derive(Clone)]
-pub struct Desk {
-    pub client: Client,
-    pub identity: IdentityServiceClient<Authorised>,
-    pub profile: ProfileServiceClient<Authorised>,
-    pub scoring: ScoringServiceClient<Authorised>,
-    pub routing: RoutingServiceClient<Authorised>,
-    pub feedback: FeedbackServiceClient<Authorised>,
+pub(crate) struct Desk {
+    pub(crate) client: Client,
+    pub(crate) identity: IdentityServiceClient<Authorised>,
+    pub(crate) profile: ProfileServiceClient<Authorised>,
+    pub(crate) scoring: ScoringServiceClient<Authorised>,
+    pub(crate) routing: RoutingServiceClient<Authorised>,
+    pub(crate) feedback: FeedbackServiceClient<Authorised>,
 }
 
 impl Desk {
     /// Saves resources as `rapport apply` would.
-    pub async fn apply(&mut self, yaml: &str) {
+    pub(crate) async fn apply(&mut self, yaml: &str) {
         let pool = pool();
         let file = std::path::Path::new("journey.yaml");
         let resources = rapport::apply::read_text(file, yaml, &pool).expect("valid YAML");
@@ -165,7 +165,7 @@ impl Desk {
     }
 
     /// Ingests one event that must be new.
-    pub async fn ingest(&mut self, event: Event) -> EventResult {
+    pub(crate) async fn ingest(&mut self, event: Event) -> EventResult {
         let request = IngestEventsRequest { events: vec![event] };
         let answer = self.profile.ingest_events(request).await.expect("ingested").into_inner();
         let result = answer.results.into_iter().next().expect("a result");
@@ -175,21 +175,21 @@ impl Desk {
 }
 
 /// The descriptors of all contracts.
-pub fn pool() -> DescriptorPool {
+pub(crate) fn pool() -> DescriptorPool {
     DescriptorPool::decode(contracts::DESCRIPTORS).expect("the contracts")
 }
 
 /// A tenant that nobody else has.
-pub fn tenant() -> TenantId {
+pub(crate) fn tenant() -> TenantId {
     TenantId::new(Uuid::new_v4())
 }
 
-pub fn identifier(namespace: &str, value: &str) -> Identifier {
+pub(crate) fn identifier(namespace: &str, value: &str) -> Identifier {
     Identifier { namespace: namespace.to_owned(), value: value.to_owned() }
 }
 
 /// A `track` event now.
-pub fn event(message_id: &str, name: &str, identifiers: Vec<Identifier>) -> Event {
+pub(crate) fn event(message_id: &str, name: &str, identifiers: Vec<Identifier>) -> Event {
     Event {
         message_id: message_id.to_owned(),
         r#type: EventType::Track.into(),
@@ -201,7 +201,7 @@ pub fn event(message_id: &str, name: &str, identifiers: Vec<Identifier>) -> Even
 }
 
 /// An `identify` event with text traits.
-pub fn identify(message_id: &str, who: Identifier, traits: &[(&str, &str)]) -> Event {
+pub(crate) fn identify(message_id: &str, who: Identifier, traits: &[(&str, &str)]) -> Event {
     let field = |(name, value): &(&str, &str)| {
         let kind = prost_types::value::Kind::StringValue((*value).to_owned());
         ((*name).to_owned(), prost_types::Value { kind: Some(kind) })
@@ -215,12 +215,12 @@ pub fn identify(message_id: &str, who: Identifier, traits: &[(&str, &str)]) -> E
     }
 }
 
-pub fn text(value: &str) -> TraitValue {
+pub(crate) fn text(value: &str) -> TraitValue {
     TraitValue { kind: Some(trait_value::Kind::StringValue(value.to_owned())) }
 }
 
 /// Now, plus so many seconds.
-pub fn in_seconds(seconds: i64) -> prost_types::Timestamp {
+pub(crate) fn in_seconds(seconds: i64) -> prost_types::Timestamp {
     let now = jiff::Timestamp::now();
     prost_types::Timestamp {
         seconds: now.as_second() + seconds,

@@ -45,28 +45,28 @@ offer_timeout: 24h
 
 /// Ids and names.
 #[derive(Debug, Clone)]
-pub struct Objects {
-    pub customer_id: String,
-    pub other_customer_id: String,
-    pub evidence_id: String,
-    pub demand_id: String,
-    pub offer_id: String,
-    pub agent: String,
-    pub team: String,
-    pub policy: String,
-    pub trait_name: String,
-    pub scorecard: String,
-    pub model: String,
-    pub identifier: Identifier,
+pub(crate) struct Objects {
+    pub(crate) customer_id: String,
+    pub(crate) other_customer_id: String,
+    pub(crate) evidence_id: String,
+    pub(crate) demand_id: String,
+    pub(crate) offer_id: String,
+    pub(crate) agent: String,
+    pub(crate) team: String,
+    pub(crate) policy: String,
+    pub(crate) trait_name: String,
+    pub(crate) scorecard: String,
+    pub(crate) model: String,
+    pub(crate) identifier: Identifier,
     /// A page token of ListIdentifiers.
-    pub identifiers_page: String,
+    pub(crate) identifiers_page: String,
     /// A resume token of WatchProfiles.
-    pub watch_position: String,
+    pub(crate) watch_position: String,
 }
 
 impl Objects {
     /// None of these exists anywhere.
-    pub fn absent() -> Self {
+    pub(crate) fn absent() -> Self {
         Self {
             customer_id: Uuid::now_v7().to_string(),
             other_customer_id: Uuid::now_v7().to_string(),
@@ -79,14 +79,14 @@ impl Objects {
             trait_name: "plan_nobodys".to_owned(),
             scorecard: "card-nobodys".to_owned(),
             model: "model-nobodys".to_owned(),
-            identifier: identifier("user_id", "nobodys"),
-            identifiers_page: "nobodys".to_owned(),
-            watch_position: "nobodys".to_owned(),
+            identifier: identifier("user_id", "person-nobodys"),
+            identifiers_page: "page-nobodys".to_owned(),
+            watch_position: "position-nobodys".to_owned(),
         }
     }
 
     /// Makes one of each for a tenant: two customers, one with an open offer.
-    pub async fn of(world: &World, owner: TenantId) -> Self {
+    pub(crate) async fn of(world: &World, owner: TenantId) -> Self {
         let mut desk = world.desk(owner);
         desk.apply(HOUSE).await;
         let online = routing::SetPresenceRequest {
@@ -100,7 +100,7 @@ impl Objects {
             .await
             .expect("a watch")
             .into_inner();
-        let who = identifier("user_id", "existing");
+        let who = identifier("user_id", "person-existing");
         let first = desk.ingest(identify("m1", who.clone(), &[("plan_existing", "gold")])).await;
         let anonymous = identifier("anonymous_id", "existing-browser");
         desk.ingest(event("m2", "Seen", vec![who.clone(), anonymous])).await;
@@ -154,13 +154,13 @@ impl Objects {
     }
 
     /// A text with these objects called by their kind.
-    pub fn anonymous(&self, text: &str) -> String {
+    pub(crate) fn anonymous(&self, text: &str) -> String {
         self.names().iter().fold(text.to_owned(), |text, (value, name)| text.replace(value, name))
     }
 
     /// A message with these objects called by their kind, and without what differs from call
     /// to call: instants, tokens, fresh ids.
-    pub fn describe(&self, message: &DynamicMessage) -> String {
+    pub(crate) fn describe(&self, message: &DynamicMessage) -> String {
         if message.descriptor().full_name() == "google.protobuf.Timestamp" {
             return "<time>".to_owned();
         }

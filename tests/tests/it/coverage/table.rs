@@ -13,19 +13,19 @@ use super::objects::Objects;
 use crate::world::{event, identifier};
 
 /// How one RPC is tried.
-pub struct Entry {
+pub(crate) struct Entry {
     /// `package.Service/Method`.
-    pub method: &'static str,
+    pub(crate) method: &'static str,
     /// What a tenant that does not have the objects is answered.
-    pub stranger: Code,
+    pub(crate) stranger: Code,
     /// The request about these objects.
-    pub request: fn(&Objects) -> Vec<u8>,
+    pub(crate) request: fn(&Objects) -> Vec<u8>,
 }
 
 macro_rules! table {
     ($($method:literal => $stranger:ident, |$objects:pat_param| $request:expr;)*) => {
         /// Every public RPC; `coverage` fails when one is missing.
-        pub const TABLE: &[Entry] = &[$(Entry {
+        pub(crate) const TABLE: &[Entry] = &[$(Entry {
             method: $method,
             stranger: $stranger,
             request: |$objects| $request.encode_to_vec(),
@@ -199,7 +199,7 @@ table! {
     };
 
     // -- routing --
-    "rapport.routing.v1.RoutingService/CreateDemand" => NotFound, |it| {
+    "rapport.routing.v1.RoutingService/CreateDemand" => InvalidArgument, |it| {
         routing::CreateDemandRequest {
             customer_id: it.customer_id.clone(),
             kind: "lead".to_owned(),
@@ -321,7 +321,7 @@ table! {
 }
 
 /// Further calls about objects of a tenant, by another key than in [`TABLE`].
-pub const BESIDES: &[Entry] = &[
+pub(crate) const BESIDES: &[Entry] = &[
     Entry {
         method: "rapport.identity.v1.IdentityService/GetCustomer",
         stranger: NotFound,
