@@ -1,12 +1,14 @@
 //! The command line as a client of the public API: one channel, one token, any RPC of the
 //! contracts by its descriptor.
 
+use std::time::Duration;
+
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, MethodDescriptor};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Response, Status};
 
 /// A channel that carries a token.
 #[derive(Debug, Clone)]
@@ -58,6 +60,34 @@ impl Client {
         let codec = DynamicCodec { output: method.output() };
         grpc.unary(request, path, codec).await.map(tonic::Response::into_inner)
     }
+}
+
+/// How often a call is made that the server could not take just now.
+const ATTEMPTS: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Repeats a call that may be repeated while the server says that it cannot take it just
+/// now (UNAVAILABLE, RESOURCE_EXHAUSTED, ABORTED), with growing pauses.
+///
+/// # Errors
+/// The last answer.
+pub async fn patiently<T>(
+    mut call: impl AsyncFnMut() -> Result<Response<T>, Status>,
+) -> Result<T, Status> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..ATTEMPTS {
+        match call().await {
+            Ok(response) => return Ok(response.into_inner()),
+            Err(status) if is_passing(&status) => tokio::time::sleep(pause).await,
+            Err(status) => return Err(status),
+        }
+        pause *= 2;
+    }
+    call().await.map(Response::into_inner)
+}
+
+fn is_passing(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::Aborted)
 }
 
 /// Puts the token into the metadata of a call.

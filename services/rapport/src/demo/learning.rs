@@ -23,11 +23,12 @@ use futures::StreamExt as _;
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 use tokio::sync::{Mutex, oneshot};
+use uuid::Uuid;
 
 use super::data::Call;
 use super::recognition::timestamp;
 use super::report::{self, bar, count};
-use crate::client::Client;
+use crate::client::{Client, patiently};
 
 /// How many calls are on their way at the same time.
 const IN_FLIGHT: usize = 48;
@@ -196,14 +197,16 @@ async fn handle(client: &Client, waiting: &Waiting, call: &Call) -> anyhow::Resu
         kind: "term-deposit".to_owned(),
         event_time: Some(timestamp(call.time)),
         at_least_profile_version: profile_version,
+        request_id: Uuid::new_v4().to_string(),
         ..Default::default()
     };
-    let demand = service.create_demand(request).await?.into_inner().demand;
+    let demand = patiently(async || service.create_demand(request.clone()).await).await?.demand;
     let demand_id = demand.context("a demand")?.demand_id;
     let (offer_id, agent) = offer_for(waiting, &demand_id).await?;
-    service.accept_offer(routing::AcceptOfferRequest { offer_id, agent: agent.clone() }).await?;
+    let accept = routing::AcceptOfferRequest { offer_id, agent: agent.clone() };
+    patiently(async || service.accept_offer(accept.clone()).await).await?;
     let start = routing::StartWorkRequest { demand_id: demand_id.clone(), agent: agent.clone() };
-    service.start_work(start).await?;
+    patiently(async || service.start_work(start.clone()).await).await?;
     let result =
         if call.subscribed { routing::DemandResult::Won } else { routing::DemandResult::Lost };
     let close = routing::CloseDemandRequest {
@@ -213,7 +216,7 @@ async fn handle(client: &Client, waiting: &Waiting, call: &Call) -> anyhow::Resu
         event_time: Some(timestamp(call.time)),
         ..Default::default()
     };
-    service.close_demand(close).await?;
+    patiently(async || service.close_demand(close.clone()).await).await?;
     Ok(())
 }
 
@@ -239,7 +242,7 @@ async fn ingest(client: &Client, call: &Call) -> anyhow::Result<(String, i64)> {
     };
     let mut service = ProfileServiceClient::new(client.service());
     let request = profile::IngestEventsRequest { events: vec![event] };
-    let results = service.ingest_events(request).await?.into_inner().results;
+    let results = patiently(async || service.ingest_events(request.clone()).await).await?.results;
     let result = results.into_iter().next().context("a result")?;
     anyhow::ensure!(result.violations.is_empty(), "rejected: {:?}", result.violations);
     Ok((result.customer_id, result.profile_version))
@@ -319,7 +322,7 @@ where
 {
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     loop {
-        let report = service.get_model_report(request.clone()).await?.into_inner();
+        let report = patiently(async || service.get_model_report(request.clone()).await).await?;
         if report.waiting == 0 || std::time::Instant::now() > deadline {
             return Ok(report);
         }

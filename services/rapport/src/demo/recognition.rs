@@ -12,9 +12,11 @@ use prost_types::Timestamp;
 
 use super::data::{IdentifierStream, StreamEvent};
 use super::report::{self, count};
-use crate::client::Client;
+use crate::client::{Client, patiently};
 
 const BATCH: usize = 500;
+/// Stands for whoever was behind an event that does not say who.
+const NOBODY: &str = "nobody-";
 
 /// What the act found.
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub struct Recognition {
     events: u64,
     values: u64,
     customers: u64,
+    nobody: u64,
     persons: u64,
     pairwise: linkage::metrics::Agreement,
     bcubed: linkage::metrics::Agreement,
@@ -44,7 +47,8 @@ pub async fn run(client: &Client, stream: &IdentifierStream) -> anyhow::Result<R
     ingest(client, &stream.events).await?;
     let resolutions = resolve_again(client, &stream.events).await?;
     let customers: Vec<&str> = resolutions.iter().map(|found| found.customer_id.as_str()).collect();
-    let distinct: HashSet<&str> = customers.iter().copied().collect();
+    let distinct: HashSet<&str> =
+        customers.iter().copied().filter(|customer| !is_nobody(customer)).collect();
     let persons: HashSet<&str> = stream.persons.iter().map(String::as_str).collect();
     let values: HashSet<(&str, &str)> = stream
         .events
@@ -60,6 +64,7 @@ pub async fn run(client: &Client, stream: &IdentifierStream) -> anyhow::Result<R
         events: stream.events.len() as u64,
         values: values.len() as u64,
         customers: distinct.len() as u64,
+        nobody: customers.iter().filter(|customer| is_nobody(customer)).count() as u64,
         persons: persons.len() as u64,
         pairwise: linkage::metrics::pairwise(&labels),
         bcubed: linkage::metrics::b_cubed(&labels),
@@ -92,12 +97,16 @@ pub(super) fn timestamp(time: jiff::Timestamp) -> Timestamp {
     Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
 }
 
+fn is_nobody(customer: &str) -> bool {
+    customer.starts_with(NOBODY)
+}
+
 async fn ingest(client: &Client, events: &[StreamEvent]) -> anyhow::Result<()> {
     let bar = report::progress(events.len(), "events come in");
     let mut service = ProfileServiceClient::new(client.service());
     for chunk in events.chunks(BATCH) {
         let request = profile::IngestEventsRequest { events: chunk.iter().map(event_of).collect() };
-        service.ingest_events(request).await?;
+        patiently(async || service.ingest_events(request.clone()).await).await?;
         bar.inc(chunk.len() as u64);
     }
     bar.finish();
@@ -117,8 +126,9 @@ async fn resolve_again(
             .iter()
             .map(|event| identity::ResolveRequest { identifiers: identifiers(event) })
             .collect();
-        let answer = service.batch_resolve(identity::BatchResolveRequest { requests }).await?;
-        for (event, result) in chunk.iter().zip(answer.into_inner().results) {
+        let request = identity::BatchResolveRequest { requests };
+        let answer = patiently(async || service.batch_resolve(request.clone()).await).await?;
+        for (event, result) in chunk.iter().zip(answer.results) {
             resolutions.push(match result.result {
                 Some(identity::batch_resolve_result::Result::Resolution(found))
                     if !found.shared_only =>
@@ -128,7 +138,7 @@ async fn resolve_again(
                 // Nothing but placeholders, or a shop's phone alone: whoever it was, the event
                 // says nothing about who. Each such event is counted as a person of its own.
                 _ => identity::Resolution {
-                    customer_id: format!("nobody-{}", event.event_id),
+                    customer_id: format!("{NOBODY}{}", event.event_id),
                     ..Default::default()
                 },
             });
@@ -144,8 +154,7 @@ async fn shared_values(
     customers: &HashSet<&str>,
 ) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
     let bar = report::progress(customers.len(), "what is shared?");
-    let known = customers.iter().filter(|customer| !customer.starts_with("nobody"));
-    let lists = futures::stream::iter(known.map(|customer| {
+    let lists = futures::stream::iter(customers.iter().map(|customer| {
         let mut service = IdentityServiceClient::new(client.service());
         let request = identity::ListIdentifiersRequest {
             customer_id: (*customer).to_owned(),
@@ -154,9 +163,9 @@ async fn shared_values(
         };
         let bar = bar.clone();
         async move {
-            let answer = service.list_identifiers(request).await;
+            let answer = patiently(async || service.list_identifiers(request.clone()).await).await;
             bar.inc(1);
-            answer.map(|answer| answer.into_inner().identifiers)
+            answer.map(|answer| answer.identifiers)
         }
     }))
     .buffer_unordered(16)
@@ -208,7 +217,7 @@ async fn path_to_known(
         page_size: 50,
         ..Default::default()
     };
-    let mut events = service.get_timeline(request).await?.into_inner().events;
+    let mut events = patiently(async || service.get_timeline(request.clone()).await).await?.events;
     events.reverse();
     Ok(events.into_iter().filter_map(|event| event.event).map(|event| step(&event)).collect())
 }
@@ -242,11 +251,14 @@ impl Recognition {
         report::heading("1  Recognition: who is this?");
         report::say(&format!(
             "{} events carried {} different cookies, phones, e-mails, WeChat ids and cards.\n\
-             Rapport made {} customers of them; in truth there were {} persons.\n",
+             Rapport made {} customers of them, where {} persons acted: visitors who never said\n\
+             anything that joins them stay apart. {} events say nothing about who it was (a\n\
+             shop's phone alone); each of these counts as a person of its own below.\n",
             count(self.events),
             count(self.values),
             count(self.customers),
             count(self.persons),
+            count(self.nobody),
         ));
         let row = |name: &str, scores: &linkage::metrics::Agreement| {
             let cell = |value: f64| format!("{value:.3}");

@@ -11,7 +11,7 @@ use contracts::profile::v1::profile_service_client::ProfileServiceClient;
 use super::data::Invoice;
 use super::recognition::timestamp;
 use super::report::{self, bar, count, percent};
-use crate::client::Client;
+use crate::client::{Client, patiently};
 
 /// What the act found.
 #[derive(Debug, Default)]
@@ -47,7 +47,8 @@ pub async fn run(client: &Client, invoices: &[Invoice]) -> anyhow::Result<Value>
             customer_ids: chunk.to_vec(),
             as_of_time: Some(timestamp(as_of)),
         };
-        for profile in service.batch_get_profiles(request).await?.into_inner().profiles {
+        let answer = patiently(async || service.batch_get_profiles(request.clone()).await).await?;
+        for profile in answer.profiles {
             value.add(&profile);
         }
         bar.inc(chunk.len() as u64);
@@ -89,7 +90,8 @@ async fn ingest(client: &Client, invoices: &[Invoice]) -> anyhow::Result<Vec<Str
     for chunk in invoices.chunks(500) {
         let request =
             profile::IngestEventsRequest { events: chunk.iter().map(order_event).collect() };
-        for result in service.ingest_events(request).await?.into_inner().results {
+        let answer = patiently(async || service.ingest_events(request.clone()).await).await?;
+        for result in answer.results {
             customers.insert(result.customer_id);
         }
         bar.inc(chunk.len() as u64);
