@@ -35,6 +35,20 @@ async fn tenant_deadline_request_id_and_trace_travel_along() {
 }
 
 #[tokio::test]
+async fn a_callers_own_token_travels_in_place_of_an_internal_one() {
+    let fixture = Fixture::new("").await;
+    let call = Call::background(tenant());
+    let bearing = |token: String| fixture.peer().during(&call).bearing(token.into());
+    let reader = || bearing(fixture.token(&["probe:read"]));
+    assert_eq!(unary(reader(), "Echo", "x").await.unwrap(), "x");
+    // An internal token would pass both.
+    let error = unary(reader(), "Work", "0").await.unwrap_err();
+    assert_eq!(error.code(), Code::PermissionDenied);
+    let error = unary(reader(), "Describe", "").await.unwrap_err();
+    assert_eq!(error.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
 async fn a_peer_that_is_too_slow_is_deadline_exceeded() {
     let fixture = Fixture::new("").await;
     let call = Call::background(tenant()).within(Duration::from_millis(50));
