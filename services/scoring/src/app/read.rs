@@ -239,15 +239,17 @@ impl App {
         Err(absent)
     }
 
-    /// Returns when scoring has seen the version, or a redirect: that came after it.
+    /// Returns when scoring has seen the version. A redirect is no substitute: an older one may
+    /// be about to end; one that came after the version was also told after it. Only of an id
+    /// that never was more than a redirect no version is to be expected.
     async fn wait_for(&self, tenant: TenantId, ask: &Ask, wait: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + wait;
         let mut place = self.waiting.join(Key::new(tenant, ask.customer));
         loop {
             let reading = store::read(self.database.pool(), tenant, ask.customer).await?;
             let arrived = reading.subjects.first().is_some_and(|subject| {
-                subject.redirect_into.is_some()
-                    || subject.profile_version >= ask.at_least_profile_version
+                let mere_redirect = subject.redirect_into.is_some() && subject.profile_version == 0;
+                mere_redirect || subject.profile_version >= ask.at_least_profile_version
             });
             if arrived {
                 return Ok(());

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use kernel::Violations;
-use predicate::Predicate;
+use predicate::{Predicate, Schema};
 
+use super::features::Reading;
 use super::spec::{
     GroupSpec, MAX_FEATURES, MAX_POINTS, MAX_RULES, MAX_THRESHOLDS, ModelSpec, RuleSpec,
     ScorecardSpec, ThresholdSpec,
@@ -40,7 +41,7 @@ impl ScorecardSpec {
         let schema = traits.fields();
         let mut rule_names = BTreeSet::new();
         for (position, rule) in self.rules.iter().enumerate() {
-            let mut own = rule.check(&schema, &names);
+            let mut own = rule.check((traits, &schema), &names);
             unique(&mut rule_names, &rule.name, &mut own);
             violations.add_below(&format!("rules[{position}]"), own);
         }
@@ -51,7 +52,11 @@ impl ScorecardSpec {
 }
 
 impl RuleSpec {
-    fn check(&self, schema: &predicate::Schema, groups: &BTreeSet<&str>) -> Violations {
+    fn check(
+        &self,
+        (traits, schema): (&TraitSchema, &Schema),
+        groups: &BTreeSet<&str>,
+    ) -> Violations {
         let mut violations = Violations::new();
         check_name("name", &self.name, &mut violations);
         check_points("points", self.points, &mut violations);
@@ -67,7 +72,7 @@ impl RuleSpec {
             if !HALF_LIFE_US.contains(&half_life_us) {
                 violations.add("half_life", "must be between a minute and a hundred years");
             }
-            check_decay_since(&self.decay_since, schema, &mut violations);
+            check_decay_since(&self.decay_since, traits, &mut violations);
         } else if !self.decay_since.is_empty() {
             violations.add("half_life", "must be set together with decay_since");
         }
@@ -75,10 +80,10 @@ impl RuleSpec {
     }
 }
 
-fn check_decay_since(name: &str, schema: &predicate::Schema, violations: &mut Violations) {
+fn check_decay_since(name: &str, traits: &TraitSchema, violations: &mut Violations) {
     if name.is_empty() {
         violations.add("decay_since", "must be set together with half_life");
-    } else if let Some(problem) = not_a_feature(name, schema) {
+    } else if let Some(problem) = not_a_feature(name, traits) {
         violations.add("decay_since", problem);
     } else if !name.rsplit('.').next().is_some_and(|last| last.starts_with("days_since")) {
         violations
@@ -87,15 +92,12 @@ fn check_decay_since(name: &str, schema: &predicate::Schema, violations: &mut Vi
 }
 
 /// What is wrong with a feature's name, with what was probably meant.
-fn not_a_feature(name: &str, schema: &predicate::Schema) -> Option<String> {
-    let question = format!("has({name})");
-    let problem = match Predicate::compile(&question, schema) {
-        Ok(_) if name.parse::<aggregate::Feature>().is_ok() => return None,
-        Ok(_) => None,
-        Err(problems) => problems.into_iter().next(),
-    };
-    // Its position counts in the question, not in the name.
-    let suggestion = problem.and_then(|problem| problem.suggestion);
+fn not_a_feature(name: &str, traits: &TraitSchema) -> Option<String> {
+    if Reading::parse(name, traits).is_some() {
+        return None;
+    }
+    let problems = Predicate::compile(name, &traits.fields()).err().unwrap_or_default();
+    let suggestion = problems.into_iter().find_map(|problem| problem.suggestion);
     Some(match suggestion {
         Some(suggestion) => format!("is no feature; did you mean `{suggestion}`?"),
         None => "is no feature: it must be declared, not personal, and written like \
@@ -131,11 +133,10 @@ impl ModelSpec {
         if self.features.is_empty() || self.features.len() > MAX_FEATURES {
             violations.add("features", format!("must have 1 to {MAX_FEATURES} items"));
         }
-        let schema = traits.fields();
         let mut names = BTreeSet::new();
         for (position, feature) in self.features.iter().enumerate() {
             let field = format!("features[{position}]");
-            if let Some(problem) = not_a_feature(feature, &schema) {
+            if let Some(problem) = not_a_feature(feature, traits) {
                 violations.add(&field, problem);
             } else if feature.len() > MAX_FEATURE_BYTES {
                 violations.add(&field, format!("must have at most {MAX_FEATURE_BYTES} bytes"));

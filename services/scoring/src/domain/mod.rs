@@ -9,6 +9,8 @@ mod scorecard;
 mod scorer;
 mod spec;
 mod standing;
+#[cfg(test)]
+mod tests;
 mod traits;
 
 pub(crate) use contribution::Contribution;
