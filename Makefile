@@ -38,6 +38,7 @@ check: setup fmt-check proto-check clippy docs licences ## format, lints, contra
 gen: setup ## write the Rust code of the contracts anew from proto/
 	@# With -p on purpose: the other crates may not compile before the new code is there.
 	@$(STEP) "generate libs/contracts" env UPDATE_CONTRACTS=1 cargo test -p contracts --test generated
+	@$(STEP) "generate docs/errors.md and docs/config.md" env UPDATE_DOCS=1 cargo test -p contracts --test docs
 
 bench: setup ## measure, each figure beside its floor in the same run (takes minutes, wants a quiet machine)
 	@scripts/bench $(ARGS)
