@@ -88,23 +88,16 @@ impl Bench {
         floor: anyhow::Result<(Phase, f64)>,
         alone: anyhow::Result<(Streamed, f64)>,
     ) {
-        let (floor, floor_wal) = match floor {
+        let floor = match floor {
             Ok(floor) => floor,
             Err(error) => return self.report.fail("the floor of ingest", &error),
         };
         if let Some(whole) = self.whole.take() {
             let row = ingest_row(&whole.streamed, whole.wal_per_event, &floor);
-            self.report.add("StreamEvents, 4 × chunks of 500, all services at work", Ok(row));
+            self.report.add(0, "StreamEvents, 4 × chunks of 500, all services at work", Ok(row));
         }
         let row = alone.map(|(streamed, wal)| ingest_row(&streamed, wal, &floor));
-        self.report.add("StreamEvents, consumers off (`serve` identity and profile only)", row);
-        self.report.remark(format!(
-            "floor of ingest: {} events/s, {} of Postgres and {} B of WAL per event, {} events written",
-            thousands(floor.rate()),
-            micros(floor.postgres_us()),
-            thousands(floor_wal),
-            thousands(floor.done as f64),
-        ));
+        self.report.add(1, "StreamEvents, consumers off (`serve` identity and profile only)", row);
     }
 
     async fn reads(&mut self) -> anyhow::Result<()> {
@@ -125,7 +118,7 @@ impl Bench {
 
         if let Some(cached) = self.cached.take() {
             let row = self.beside_door(&cached, &["--answer", &path], 0.6).await;
-            self.report.add("GetProfile, cached, beside an echo behind the same layers", row);
+            self.report.add(3, "GetProfile, cached, beside an echo behind the same layers", row);
         }
         let url = self.place.database(floor::DATABASE);
         door::prepare(&mut PgConnection::connect(&url).await?, &answer).await?;
@@ -134,7 +127,7 @@ impl Bench {
             Ok(phase) => self.beside_door(&phase, &arguments, 0.7).await,
             Err(error) => Err(error),
         };
-        self.report.add("GetProfile, uncached, beside one SELECT behind the same layers", row);
+        self.report.add(4, "GetProfile, uncached, beside one SELECT behind the same layers", row);
         Ok(())
     }
 
@@ -151,7 +144,7 @@ impl Bench {
             reads::read(&door, &self.token, &self.customers, postgres, self.plan.short()).await;
         door.stop().await?;
         let floor = floor?;
-        let per_cpu_second = |phase: &Phase| 1e6 / phase.service_us();
+        let per_cpu_second = |phase: &Phase| 1e6 / phase.service_us().max(0.001);
         let ratio = per_cpu_second(phase) / per_cpu_second(&floor);
         let text = |phase: &Phase| {
             let cost = thousands(per_cpu_second(phase));
@@ -170,17 +163,21 @@ impl Bench {
     }
 }
 
-fn ingest_row(streamed: &Streamed, wal_per_event: f64, floor: &Phase) -> Row {
-    let phase = &streamed.phase;
-    let ratio = phase.rate() / floor.rate();
-    let chunks = spread(&streamed.chunk_ms);
-    let wal = thousands(wal_per_event);
+fn ingest_row(streamed: &Streamed, wal_per_event: f64, floor: &(Phase, f64)) -> Row {
+    let (phase, floor_phase) = (&streamed.phase, &floor.0);
+    let ratio = phase.rate() / floor_phase.rate();
     Row {
-        measured: format!("{}, {wal} B WAL/event, chunk {chunks}", per_second(phase.rate())),
-        floor: per_second(floor.rate()),
+        measured: per_second(phase.rate()),
+        latency: format!("chunk {}", spread(&streamed.chunk_ms)),
+        wal: format!("{} / {} B", thousands(wal_per_event), thousands(floor.1)),
+        floor: per_second(floor_phase.rate()),
         ratio: percent(ratio),
         service: micros(phase.service_us()),
-        postgres: format!("{} / {}", micros(phase.postgres_us()), micros(floor.postgres_us())),
+        postgres: format!(
+            "{} / {}",
+            micros(phase.postgres_us()),
+            micros(floor_phase.postgres_us())
+        ),
         target: "≥ 50 %, ≥ 8,000/s".to_owned(),
         reached: Some(ratio >= 0.5 && phase.rate() >= 8_000.0),
         ..Row::default()

@@ -2,28 +2,77 @@
 
 use std::time::{Duration, Instant};
 
+use sqlx::{Connection as _, PgConnection};
+
 use super::cpu;
+use super::process::Place;
 
-/// Of one core: below this nothing is at work.
-const QUIET: f64 = 0.05;
-const STEP: Duration = Duration::from_millis(500);
-const QUIET_STEPS: usize = 4;
+const SERVICES: [&str; 5] = ["identity", "profile", "scoring", "routing", "feedback"];
+const STEP: Duration = Duration::from_millis(250);
+const STILL_STEPS: u32 = 6;
 
-/// Waits until the process does nothing for two seconds. Answers how long it was still at
-/// work, or nothing if it never rested within `limit`.
-pub(crate) async fn settle(pid: u32, limit: Duration) -> anyhow::Result<Option<Duration>> {
+const HEAD: &str = "select coalesce(max(seq), 0) from feed";
+const POSITIONS: &str =
+    "select consumer, max(position) from checkpoint group by consumer order by consumer";
+
+/// The change logs of all services, and how far their consumers are.
+#[derive(Debug, PartialEq, Eq)]
+struct Feeds {
+    heads: Vec<i64>,
+    /// Named `consumer.producer`.
+    positions: Vec<(String, i64)>,
+}
+
+impl Feeds {
+    async fn read(databases: &mut [PgConnection]) -> anyhow::Result<Self> {
+        let mut feeds = Self { heads: Vec::new(), positions: Vec::new() };
+        for database in databases {
+            feeds.heads.push(sqlx::query_scalar(HEAD).fetch_one(&mut *database).await?);
+            feeds
+                .positions
+                .extend(sqlx::query_as::<_, (String, i64)>(POSITIONS).fetch_all(database).await?);
+        }
+        Ok(feeds)
+    }
+
+    /// Entries that some consumer has not applied.
+    fn behind(&self) -> i64 {
+        let head = |consumer: &str| {
+            let producer = consumer.rsplit('.').next()?;
+            self.heads.get(SERVICES.iter().position(|service| *service == producer)?)
+        };
+        let lag = |(name, position): &(String, i64)| head(name).map_or(0, |head| head - position);
+        self.positions.iter().map(lag).max().unwrap_or(0)
+    }
+}
+
+/// Waits until no change log and no consumer of one moves any more; says how that went.
+pub(crate) async fn settle(place: &Place, limit: Duration) -> anyhow::Result<String> {
+    let mut databases = Vec::new();
+    for service in SERVICES {
+        databases.push(PgConnection::connect(&place.database(service)).await?);
+    }
     let begin = Instant::now();
-    let mut quiet = 0;
+    let mut last = Feeds::read(&mut databases).await?;
+    let mut still = 0;
     while begin.elapsed() < limit {
-        let before = cpu::seconds(pid)?;
         tokio::time::sleep(STEP).await;
-        let share = (cpu::seconds(pid)? - before) / STEP.as_secs_f64();
-        quiet = if share <= QUIET { quiet + 1 } else { 0 };
-        if quiet == QUIET_STEPS {
-            return Ok(Some(begin.elapsed().saturating_sub(STEP * QUIET_STEPS as u32)));
+        let now = Feeds::read(&mut databases).await?;
+        still = if now == last { still + 1 } else { 0 };
+        last = now;
+        if still == STILL_STEPS {
+            break;
         }
     }
-    Ok(None)
+    let seconds = begin.elapsed().saturating_sub(STEP * still).as_secs_f64();
+    let behind = last.behind();
+    Ok(match (still == STILL_STEPS, behind) {
+        (true, 0) => format!("every consumer caught up {seconds:.1} s"),
+        (true, _) => format!("consumers STOPPED with {behind} entries to go {seconds:.1} s"),
+        (false, _) => {
+            format!("consumers had NOT caught up ({behind} entries to go) {seconds:.0} s")
+        }
+    })
 }
 
 /// A process at rest.

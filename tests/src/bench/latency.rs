@@ -16,7 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::ingest::Known;
 use super::load::{INTEREST, Population, Random};
-use super::process::{Connection, Process, Token};
+use super::process::{Connection, Process, Token, is_refusal};
 
 /// Calls per second.
 pub(crate) const RATE: u32 = 500;
@@ -35,6 +35,8 @@ pub(crate) struct Latencies {
     pub(crate) effect_ms: Vec<f64>,
     /// From the appointed time of the call to the sight of the effect.
     pub(crate) whole_ms: Vec<f64>,
+    /// Calls that the server did not take because it had too much to do.
+    pub(crate) refused: usize,
 }
 
 /// A call that was answered.
@@ -115,6 +117,13 @@ pub(crate) async fn offers(
     sights.join(causes, &watching).await
 }
 
+/// What became of all calls.
+#[derive(Default)]
+struct Causes {
+    taken: Vec<Cause>,
+    refused: usize,
+}
+
 /// A task that ends with its handle.
 struct Watching(tokio::task::JoinHandle<anyhow::Result<()>>, AbortHandle);
 
@@ -136,7 +145,7 @@ async fn at_a_steady_rate<S, F>(
     token: &Token,
     subjects: &[S],
     call: impl Fn(Connection, S) -> F,
-) -> anyhow::Result<Vec<Cause>>
+) -> anyhow::Result<Causes>
 where
     S: Clone,
     F: Future<Output = anyhow::Result<(String, i64)>> + Send + 'static,
@@ -154,14 +163,16 @@ where
             anyhow::Ok((number, Cause { subject, version, appointed, acknowledged }))
         });
     }
-    let mut causes = Vec::new();
+    let mut causes = Causes::default();
     while let Some(call) = calls.join_next().await {
-        let (number, cause) = call??;
-        if number >= LEAD_IN {
-            causes.push(cause);
+        match call? {
+            Ok((number, cause)) if number >= LEAD_IN => causes.taken.push(cause),
+            Ok(_) => {}
+            Err(error) if is_refusal(&error) => causes.refused += 1,
+            Err(error) => return Err(error),
         }
     }
-    ensure!(!causes.is_empty(), "no calls after the first second");
+    ensure!(!causes.taken.is_empty(), "all {} calls were refused", causes.refused);
     Ok(causes)
 }
 
@@ -175,13 +186,14 @@ impl Sights {
     }
 
     /// Waits until each cause has its effect, then says how long each took.
-    async fn join(self, causes: Vec<Cause>, watching: &Watching) -> anyhow::Result<Latencies> {
+    async fn join(self, causes: Causes, watching: &Watching) -> anyhow::Result<Latencies> {
         let limit = Instant::now() + PATIENCE;
+        let Causes { taken: causes, refused } = causes;
         loop {
             let first = self.first_sights(&causes);
             let missing = first.iter().filter(|sight| sight.is_none()).count();
             if missing == 0 {
-                return Ok(latencies(&causes, &first));
+                return Ok(Latencies { refused, ..latencies(&causes, &first) });
             }
             ensure!(!watching.0.is_finished(), "the stream ended early");
             ensure!(
@@ -217,5 +229,6 @@ fn latencies(causes: &[Cause], sights: &[Option<Instant>]) -> Latencies {
     Latencies {
         effect_ms: pairs().map(|(cause, at)| millis(cause.acknowledged, at)).collect(),
         whole_ms: pairs().map(|(cause, at)| millis(cause.appointed, at)).collect(),
+        refused: 0,
     }
 }

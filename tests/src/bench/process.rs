@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tonic::Code;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
@@ -238,6 +239,12 @@ impl tonic::service::Interceptor for Token {
         request.metadata_mut().insert("authorization", self.0.clone());
         Ok(request)
     }
+}
+
+/// Whether a server said that it cannot take the call now, which a client repeats later.
+pub(crate) fn is_refusal(error: &anyhow::Error) -> bool {
+    let code = error.downcast_ref::<tonic::Status>().map(tonic::Status::code);
+    matches!(code, Some(Code::ResourceExhausted | Code::Unavailable | Code::DeadlineExceeded))
 }
 
 /// The program that is measured, built with this one.

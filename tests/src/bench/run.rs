@@ -114,19 +114,12 @@ impl Bench {
         let rate = population.evidence() as f64 / begin.elapsed().as_secs_f64();
         let mut report = Report::default();
         report.remark(format!("unknown evidence was taken at {}", per_second(rate)));
-        let settled = idle::settle(up.pid, SETTLE).await?;
-        note_rest(&mut report, "the first events", settled);
+        let settled = idle::settle(&place, SETTLE).await?;
+        report.remark(format!("{settled} after the first events"));
         Ok(Self { plan, place, token, population, customers, report, whole: None, cached: None })
     }
 
     pub(crate) fn processes(&self, service: Vec<u32>) -> anyhow::Result<Processes> {
         Ok(Processes { service, postgres: Some(self.place.postmaster()?) })
     }
-}
-
-pub(crate) fn note_rest(report: &mut Report, what: &str, settled: Option<Duration>) {
-    report.remark(match settled {
-        Some(time) => format!("at rest {:.1} s after {what}", time.as_secs_f64()),
-        None => format!("NOT at rest {} s after {what}", SETTLE.as_secs()),
-    });
 }

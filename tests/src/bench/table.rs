@@ -1,16 +1,20 @@
 //! The report: one table, the same on the terminal and as Markdown.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::meter::quantile;
 
-const HEAD: [&str; 8] = [
+const COLUMNS: usize = 10;
+const HEAD: [&str; COLUMNS] = [
     "what",
     "measured",
     "floor in this run",
     "ratio",
-    "CPU per piece, service",
-    "CPU, Postgres",
+    "latency",
+    "service CPU (/ floor)",
+    "Postgres CPU (/ floor)",
+    "WAL (/ floor)",
     "target",
     "",
 ];
@@ -22,8 +26,10 @@ pub(crate) struct Row {
     pub(crate) measured: String,
     pub(crate) floor: String,
     pub(crate) ratio: String,
+    pub(crate) latency: String,
     pub(crate) service: String,
     pub(crate) postgres: String,
+    pub(crate) wal: String,
     pub(crate) target: String,
     /// Absent when there is no target.
     pub(crate) reached: Option<bool>,
@@ -32,16 +38,19 @@ pub(crate) struct Row {
 /// Rows, remarks, and what could not be measured.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    rows: Vec<Row>,
+    /// By place.
+    rows: BTreeMap<u8, Row>,
     remarks: Vec<String>,
     failures: Vec<String>,
 }
 
 impl Report {
-    /// A row, or the reason why there is none.
-    pub(crate) fn add(&mut self, what: &str, row: anyhow::Result<Row>) {
+    /// A row and its place in the table, or the reason why there is none.
+    pub(crate) fn add(&mut self, place: u8, what: &str, row: anyhow::Result<Row>) {
         match row {
-            Ok(row) => self.rows.push(Row { what: what.to_owned(), ..row }),
+            Ok(row) => {
+                self.rows.insert(place, Row { what: what.to_owned(), ..row });
+            }
             Err(error) => self.fail(what, &error),
         }
     }
@@ -63,9 +72,9 @@ impl Report {
 
     /// As Markdown that is also readable as it is.
     pub(crate) fn markdown(&self) -> String {
-        let mut lines: Vec<[String; 8]> = vec![HEAD.map(str::to_owned)];
-        lines.extend(self.rows.iter().map(cells));
-        let widths: [usize; 8] = std::array::from_fn(|column| {
+        let mut lines: Vec<[String; COLUMNS]> = vec![HEAD.map(str::to_owned)];
+        lines.extend(self.rows.values().map(cells));
+        let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
             lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)
         });
         let mut text = String::new();
@@ -92,19 +101,25 @@ impl Report {
     }
 }
 
-fn cells(row: &Row) -> [String; 8] {
+fn cells(row: &Row) -> [String; COLUMNS] {
     let verdict = match row.reached {
         Some(true) => "reached",
         Some(false) => "NOT reached",
         None => "",
     };
-    [&row.what, &row.measured, &row.floor, &row.ratio, &row.service, &row.postgres, &row.target]
-        .map(|cell| cell.replace('|', "/"))
-        .into_iter()
-        .chain([verdict.to_owned()])
-        .collect::<Vec<_>>()
-        .try_into()
-        .unwrap_or_default()
+    let texts = [
+        &row.what,
+        &row.measured,
+        &row.floor,
+        &row.ratio,
+        &row.latency,
+        &row.service,
+        &row.postgres,
+        &row.wal,
+        &row.target,
+        verdict,
+    ];
+    texts.map(|cell| cell.replace('|', "/"))
 }
 
 /// `12,345`.
@@ -156,9 +171,9 @@ mod tests {
     #[test]
     fn a_report_with_a_failure_says_so_and_is_not_complete() {
         let mut report = Report::default();
-        report.add("reads", Ok(Row { measured: "5".to_owned(), ..Row::default() }));
+        report.add(1, "reads", Ok(Row { measured: "5".to_owned(), ..Row::default() }));
         assert!(report.is_complete());
-        report.add("writes", Err(anyhow::anyhow!("no database")));
+        report.add(0, "writes", Err(anyhow::anyhow!("no database")));
         assert!(!report.is_complete());
         let text = report.markdown();
         assert!(text.contains("| reads ") && text.contains("NOT MEASURED writes: no database"));
