@@ -1,6 +1,8 @@
 //! The whole house, seen from outside: journeys through every service, the contracts as
 //! promised, bad input, faults, and the rules that the source itself keeps.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 mod bad_input;
 mod coverage;
 mod faults;
