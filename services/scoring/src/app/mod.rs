@@ -22,6 +22,7 @@ pub(crate) use sweep::run as run_sweep;
 use std::future::Future;
 use std::time::Duration;
 
+use ::store::committer::{self, Committer};
 use ::store::{Database, Resource, Resources, TokenSealer};
 use feed::Tail;
 use server::{Drain, Peer};
@@ -33,6 +34,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::{ModelSpec, ScorecardSpec};
 use crate::metrics::Metrics;
+use crate::store::{self, NewUse};
 
 impl Resource for ScorecardSpec {
     const KIND: &'static str = "Scorecard";
@@ -55,6 +57,8 @@ pub(crate) struct App {
     /// Asked for declarations of attributes that the feed has not brought yet.
     pub(crate) profile: Peer,
     pub(crate) rules: Rules,
+    /// Keeps uses, many in one commit. False: the id was used before.
+    uses: Committer<NewUse, bool>,
     waiting: Waiting,
     /// Rung when there may be labels to learn.
     labels: Notify,
@@ -76,7 +80,14 @@ pub(crate) struct Parts {
 
 impl App {
     pub(crate) fn new(parts: Parts) -> Self {
+        let (database, drain) = (parts.database.clone(), &parts.drain);
+        let options = committer::Options::default();
+        let uses = Committer::start(options, &drain.tracker(), drain.token(), move |uses| {
+            let database = database.clone();
+            async move { store::insert_uses(database.pool(), &uses).await }
+        });
         Self {
+            uses,
             resources: Resources::new(parts.database.clone()),
             rules: Rules::new(parts.database.clone()),
             config: parts.config,

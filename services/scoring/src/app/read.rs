@@ -8,9 +8,9 @@ use kernel::{CustomerId, TenantId, UseId, Violations};
 use tokio::time::{Instant, timeout};
 
 use super::App;
-use crate::domain::{Logged, Moment, Scored};
+use crate::domain::{Features, Logged, Moment, Scored};
 use crate::error::Error;
-use crate::store::{self, Key, Reading, Subject, Use};
+use crate::store::{self, Key, NewUse, Reading, Subject, Use};
 
 /// How long to wait before looking again when another replica may have heard the news.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -74,7 +74,7 @@ impl App {
             Ok(current) => {
                 let (usage, logged) = self.answer(tenant, &ask, current).await?;
                 let usage = Use { features: logged, ..usage };
-                if store::insert_use(self.database.pool(), tenant, id, &usage).await? {
+                if self.uses.submit(NewUse { tenant, id, usage: usage.clone() }, 1).await? {
                     self.metrics.uses.inc();
                     return Ok(answered(usage, &ask.scorers));
                 }
@@ -100,7 +100,7 @@ impl App {
         tenant: TenantId,
         ask: &Ask,
         current: Current,
-    ) -> Result<(Use, store::Features), Error> {
+    ) -> Result<(Use, Features), Error> {
         let Current { reading, subject, behaviour } = current;
         let set = self.rules.set(tenant, reading.revision).await?;
         let weights = self.rules.weights(tenant, &reading.models).await?;
@@ -113,14 +113,13 @@ impl App {
         unknown.into_result(())?;
         let as_of_us = ask.as_of_us.unwrap_or_else(|| self.clock.now_us());
         let moment = Moment::new(&behaviour, as_of_us);
-        let features =
-            if ask.use_id.is_some() { set.snapshot(moment) } else { store::Features::new() };
+        let features = if ask.use_id.is_some() { set.snapshot(moment) } else { Features::new() };
         let usage = Use {
             customer: subject.key.customer,
             asked: ask.customer,
             as_of_us,
             profile_version: subject.profile_version,
-            features: store::Features::new(),
+            features: Features::new(),
             answers: set.score(moment, &weights),
         };
         Ok((usage, features))

@@ -15,7 +15,7 @@ mod traits;
 
 pub(crate) use contribution::Contribution;
 pub(crate) use due::next_crossing;
-pub(crate) use features::{Logged, Moment};
+pub(crate) use features::{Features, Logged, Moment};
 pub(crate) use model::Knowledge;
 pub(crate) use scorer::{Kind, Scored, ScorerSet, Weights};
 pub(crate) use spec::{

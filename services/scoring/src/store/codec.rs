@@ -4,7 +4,7 @@
 use prost::{Message, Oneof};
 use store::Error;
 
-use crate::domain::{Contribution, Kind, Logged, Scored, Standing};
+use crate::domain::{Contribution, Features, Kind, Logged, Scored, Standing};
 use crate::store::Answer;
 
 #[derive(Clone, PartialEq, Message)]
@@ -76,9 +76,6 @@ struct FeaturesMessage {
     #[prost(message, repeated, tag = "1")]
     features: Vec<FeatureMessage>,
 }
-
-/// Features by name.
-pub(crate) type Features = std::collections::BTreeMap<String, Logged>;
 
 fn damaged(_: prost::DecodeError) -> Error {
     Error::internal("a stored score does not decode")

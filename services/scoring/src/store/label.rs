@@ -10,8 +10,8 @@ use sqlx::{PgConnection, PgPool};
 use store::Error;
 use uuid::Uuid;
 
-use super::codec::{self, Features};
-use super::uuids;
+use super::{codec, uuids};
+use crate::domain::Features;
 
 /// A label as it arrives.
 #[derive(Debug, Clone, PartialEq, Eq)]

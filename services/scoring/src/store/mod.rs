@@ -7,7 +7,6 @@ mod ruleset;
 mod subject;
 mod usage;
 
-pub(crate) use codec::Features;
 pub(crate) use label::after as labels_after;
 pub(crate) use label::{Label, append as append_labels, latest_of, waiting};
 pub(crate) use model::{Behind, Learned, Lease, Progress};
@@ -19,7 +18,7 @@ pub(crate) use ruleset::{
 pub(crate) use subject::{
     Key, Reading, Subject, due_tenant, lock, lock_after, lock_due, read, read_many, snapshot, write,
 };
-pub(crate) use usage::{Answer, Use, find as find_use, insert as insert_use};
+pub(crate) use usage::{Answer, NewUse, Use, find as find_use, insert as insert_uses};
 
 use kernel::{CustomerId, TenantId};
 use uuid::Uuid;

@@ -1,13 +1,15 @@
 //! Uses of scores: what was known and answered when a score was acted upon.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use kernel::{CustomerId, Shard, TenantId, UseId};
 use sqlx::PgPool;
 use store::Error;
 use uuid::Uuid;
 
-use super::codec::{self, Features};
-use super::customer;
-use crate::domain::Scored;
+use super::{codec, customer};
+use crate::domain::{Features, Scored};
 
 /// What a scorer answered, with all its reasons.
 pub(crate) type Answer = Scored;
@@ -24,30 +26,49 @@ pub(crate) struct Use {
     pub(crate) answers: Vec<Answer>,
 }
 
+/// A use that is to be kept.
+#[derive(Debug)]
+pub(crate) struct NewUse {
+    pub(crate) tenant: TenantId,
+    pub(crate) id: UseId,
+    pub(crate) usage: Use,
+}
+
 const INSERT: &str = "insert into feature_log (tenant_id, shard, use_id, customer_id,
         asked_customer_id, as_of_us, profile_version, features, answers)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing";
+    select * from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::uuid[], $5::uuid[],
+        $6::bigint[], $7::bigint[], $8::bytea[], $9::bytea[])
+    order by 1, 2, 3 on conflict do nothing returning tenant_id, use_id";
 
-/// Keeps a use; false if the id was used before.
-pub(crate) async fn insert(
-    pool: &PgPool,
-    tenant: TenantId,
-    id: UseId,
-    usage: &Use,
-) -> Result<bool, Error> {
-    let inserted = sqlx::query(INSERT)
-        .bind(tenant.uuid())
-        .bind(Shard::of(id.uuid()).number())
-        .bind(id.uuid())
-        .bind(usage.customer.uuid())
-        .bind(usage.asked.uuid())
-        .bind(usage.as_of_us)
-        .bind(usage.profile_version)
-        .bind(codec::encode_features(&usage.features))
-        .bind(codec::encode_answers(&usage.answers, &usage.features))
-        .execute(pool)
+/// Keeps uses; for each, false if its id was used before, also earlier in the same list.
+pub(crate) async fn insert(pool: &PgPool, all: &[Arc<NewUse>]) -> Result<Vec<bool>, Error> {
+    let key = |new: &NewUse| (new.tenant.uuid(), new.id.uuid());
+    let mut seen = HashSet::with_capacity(all.len());
+    let is_first: Vec<bool> = all.iter().map(|new| seen.insert(key(new))).collect();
+    let firsts = all.iter().zip(&is_first).filter(|(_, is_first)| **is_first);
+    let uses: Vec<&NewUse> = firsts.map(|(new, _)| new.as_ref()).collect();
+    let ids = |of: fn(&NewUse) -> Uuid| uses.iter().map(|new| of(new)).collect::<Vec<Uuid>>();
+    let numbers = |of: fn(&NewUse) -> i64| uses.iter().map(|new| of(new)).collect::<Vec<i64>>();
+    let shards: Vec<i16> = uses.iter().map(|new| Shard::of(new.id.uuid()).number()).collect();
+    let encoded = |of: fn(&Use) -> Vec<u8>| uses.iter().map(|new| of(&new.usage)).collect();
+    let features: Vec<Vec<u8>> = encoded(|usage| codec::encode_features(&usage.features));
+    let answers: Vec<Vec<u8>> =
+        encoded(|usage| codec::encode_answers(&usage.answers, &usage.features));
+    let inserted: Vec<(Uuid, Uuid)> = sqlx::query_as(INSERT)
+        .bind(ids(|new| new.tenant.uuid()))
+        .bind(shards)
+        .bind(ids(|new| new.id.uuid()))
+        .bind(ids(|new| new.usage.customer.uuid()))
+        .bind(ids(|new| new.usage.asked.uuid()))
+        .bind(numbers(|new| new.usage.as_of_us))
+        .bind(numbers(|new| new.usage.profile_version))
+        .bind(features)
+        .bind(answers)
+        .fetch_all(pool)
         .await?;
-    Ok(inserted.rows_affected() == 1)
+    let inserted: HashSet<(Uuid, Uuid)> = inserted.into_iter().collect();
+    let kept = |(new, is_first): (&Arc<NewUse>, bool)| is_first && inserted.contains(&key(new));
+    Ok(all.iter().zip(is_first).map(kept).collect())
 }
 
 const FIND: &str = "select customer_id, asked_customer_id, as_of_us, profile_version, features,
