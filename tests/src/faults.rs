@@ -54,7 +54,12 @@ pub struct Plan {
 /// When it could not be carried out; what the suite did wrong stands in the report.
 pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     let mut process = Process::start(&plan.program, &plan.directory).await?;
-    let found = attempt(plan, &mut process).await;
+    let mut signals = server::drain::signals()?;
+    let found = tokio::select! {
+        found = attempt(plan, &mut process) => found,
+        // Whoever loses patience shall not find servers running afterwards.
+        () = signals.next() => Err(anyhow::anyhow!("interrupted")),
+    };
     let left = process.clean_up().await?;
     let mut report = found?;
     report.expect_none("servers left after the last stop", &left);

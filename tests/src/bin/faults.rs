@@ -33,7 +33,7 @@ async fn run() -> anyhow::Result<faults::report::Report> {
         suite_kills: 10,
         postgres_kills: 3,
         redis_flushes: 3,
-        progress: 150,
+        progress: 60,
         resumes: true,
     };
     println!(

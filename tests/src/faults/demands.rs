@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::events::PEOPLE;
 use super::ledger::{Acknowledged, Ledger};
 
-const DRIVERS: usize = 4;
+const DRIVERS: usize = 8;
 /// Every so many demands one is accepted and kept: somebody's load is not zero at the end.
 const KEPT_EVERY: usize = 10;
 const MOST_KEPT: usize = 5;
