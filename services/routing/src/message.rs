@@ -110,10 +110,8 @@ pub(crate) fn decision(decision: Decision) -> proto::Decision {
 }
 
 fn candidate(candidate: Candidate) -> proto::Candidate {
-    let part = |part: crate::domain::rank::Part| proto::RankPart {
-        name: part.name,
-        amount: part.amount,
-    };
+    let part =
+        |part: crate::domain::rank::Part| proto::RankPart { name: part.name, amount: part.amount };
     proto::Candidate {
         agent: candidate.agent,
         excluded_by: candidate.excluded_by,
@@ -168,7 +166,11 @@ pub(crate) fn agent(name: &str, agent: &Agent, seat: &Seat, known: &Meta) -> pro
     proto::Agent {
         name: name.to_owned(),
         team: agent.team.clone(),
-        skills: agent.skills.iter().map(|(skill, level)| (skill.clone(), (*level).into())).collect(),
+        skills: agent
+            .skills
+            .iter()
+            .map(|(skill, level)| (skill.clone(), (*level).into()))
+            .collect(),
         capacity: agent.capacity,
         working_hours: agent.hours.as_ref().map(working_hours),
         presence: presence.into(),

@@ -71,9 +71,9 @@ pub(super) async fn list_agents(
     violations.into_result(())?;
     let wanted = (request.page_size, request.page_token.as_str());
     let page = Page::read(app, call.tenant(), LIST, request.team.as_bytes(), wanted)?;
-    let found =
-        app.agents(call.tenant(), &request.team, &page.after(), page.size + 1).await?;
-    let (agents, next_page_token) = page.cut(found, |(agent, _)| agent.name.clone().into_bytes())?;
+    let found = app.agents(call.tenant(), &request.team, &page.after(), page.size + 1).await?;
+    let (agents, next_page_token) =
+        page.cut(found, |(agent, _)| agent.name.clone().into_bytes())?;
     let agents = agents
         .iter()
         .map(|(stored, seat)| message::agent(&stored.name, &stored.body, seat, &meta_of(stored)))

@@ -130,11 +130,7 @@ pub(super) async fn list_demands(
     };
     violations.into_result(())?;
     let filter = Filter { customer, states, agent };
-    let bound = ListDemandsRequest {
-        page_size: 0,
-        page_token: String::new(),
-        ..request.clone()
-    };
+    let bound = ListDemandsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
     let bound = bound.encode_to_vec();
     let wanted = (request.page_size, request.page_token.as_str());
     let page = Page::read(app, call.tenant(), LIST, &bound, wanted)?;
@@ -158,7 +154,11 @@ fn read_place(bytes: &[u8]) -> Option<(i64, Uuid)> {
 }
 
 /// Has a command to a demand carried out.
-pub(super) async fn act(app: &App, call: &Call, verb: Verb) -> Result<Option<contracts::routing::v1::Demand>, Error> {
+pub(super) async fn act(
+    app: &App,
+    call: &Call,
+    verb: Verb,
+) -> Result<Option<contracts::routing::v1::Demand>, Error> {
     let traceparent = server::layers::trace::traceparent();
     let act = Act { tenant: call.tenant(), verb, traceparent };
     let demand = app.submit(Request::Act(act)).await?;

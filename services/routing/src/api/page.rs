@@ -27,7 +27,8 @@ impl<'a> Page<'a> {
         let scope = Scope { tenant, method, filter };
         let mut violations = Violations::new();
         let size = page::size(size).map_err(|wrong| violations.add_below("", wrong));
-        let position = app.sealer.page(&scope, token).map_err(|wrong| violations.add_below("", wrong));
+        let position =
+            app.sealer.page(&scope, token).map_err(|wrong| violations.add_below("", wrong));
         match (size, position) {
             (Ok(size), Ok(position)) => Ok(Self { app, scope, size, position }),
             _ => Err(violations.into()),

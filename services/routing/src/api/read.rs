@@ -67,7 +67,8 @@ pub(super) fn duration(
     duration: Option<Duration>,
 ) -> Option<i64> {
     let duration = duration?;
-    let fits = duration.seconds.unsigned_abs() < 1 << 40 && duration.nanos.unsigned_abs() < 1_000_000_000;
+    let fits =
+        duration.seconds.unsigned_abs() < 1 << 40 && duration.nanos.unsigned_abs() < 1_000_000_000;
     if !fits {
         violations.add(field, "must be a duration");
         return None;

@@ -4,6 +4,7 @@
 //! later means "go on from here". So nothing is missed; an offer may come twice.
 
 use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
 use ::store::TokenSealer;
 use ::store::page_token::Scope;
@@ -26,6 +27,8 @@ use crate::{events, message};
 const METHOD: &str = "rapport.routing.v1.RoutingService/WatchOffers";
 /// How many open offers are read at a time.
 const OPEN: i64 = 200;
+/// How old a token may get while only others' entries pass.
+const QUIET: Duration = Duration::from_secs(60);
 
 pub(super) type Offers = watch::Watch<WatchOffersResponse>;
 
@@ -65,6 +68,8 @@ struct Source {
     open: Option<Open>,
     /// Pending offers that were sent as open ones: the log tells of some of them again.
     sent: HashSet<OfferId>,
+    /// When the token last moved.
+    moved: Instant,
 }
 
 /// The open offers that are still to be read.
@@ -108,12 +113,14 @@ pub(super) async fn watch_offers(
         watch,
         open,
         sent: HashSet::new(),
+        moved: Instant::now(),
     };
     let items = futures::stream::try_unfold(source, |mut source| async move {
         let item = source.next().await.map_err(status)?;
         Ok::<_, Status>(Some((item, source)))
     });
-    let heartbeat = |token: &str| WatchOffersResponse { resume_token: token.to_owned(), offer: None };
+    let heartbeat =
+        |token: &str| WatchOffersResponse { resume_token: token.to_owned(), offer: None };
     Ok(watch::stream(call, &app.drain, Options::default(), start, items, heartbeat))
 }
 
@@ -134,19 +141,21 @@ impl Source {
         }
         loop {
             let (cursor, seen) = self.watch.next().await?;
-            let Seen::Entry(entry) = seen else {
-                // Others' entries passed. The token moves with the next message.
-                continue;
+            let offer = match seen {
+                Seen::Entry(entry) => self.offer(&entry).await?,
+                Seen::Nothing => None,
             };
-            if let Some(offer) = self.offer(&entry).await? {
-                return self.item(Place::After(cursor), Some(offer));
+            // Now and then the token moves although nothing happened here: that of a quiet
+            // tenant must not fall out of what the log keeps.
+            if offer.is_some() || self.moved.elapsed() >= QUIET {
+                self.moved = Instant::now();
+                return self.item(Place::After(cursor), offer);
             }
         }
     }
 
     fn item(&self, place: Place, offer: Option<Offer>) -> Result<Item<WatchOffersResponse>, Error> {
-        let resume_token =
-            seal(&self.app.sealer, self.tenant, self.agent.as_bytes(), place)?;
+        let resume_token = seal(&self.app.sealer, self.tenant, self.agent.as_bytes(), place)?;
         let message = WatchOffersResponse { resume_token: resume_token.clone(), offer };
         Ok(Item { resume_token, message })
     }

@@ -13,8 +13,7 @@ use crate::domain::{Agent, Presence, Team};
 use crate::store::{agent, policy as ties, stir};
 
 /// A new agent.
-const NEW: Seat =
-    Seat { presence: Presence::Offline, load: 0, capacity: 1, last_offer_us: None };
+const NEW: Seat = Seat { presence: Presence::Offline, load: 0, capacity: 1, last_offer_us: None };
 
 impl App {
     pub(crate) async fn save_agent(
@@ -49,11 +48,8 @@ impl App {
         tenant: TenantId,
         name: &str,
     ) -> Result<(Stored<Agent>, Seat), Error> {
-        let stored: Stored<Agent> = self
-            .resources
-            .get(tenant, name)
-            .await
-            .map_err(|error| absent(error, "the agent"))?;
+        let stored: Stored<Agent> =
+            self.resources.get(tenant, name).await.map_err(|error| absent(error, "the agent"))?;
         let seats = self.seats(tenant, &[name.to_owned()]).await?;
         Ok((stored, seats.get(name).copied().unwrap_or(NEW)))
     }

@@ -65,9 +65,9 @@ impl Verb {
 
     fn demand(&self) -> Option<DemandId> {
         match self {
-            Self::Start { demand, .. } | Self::Close { demand, .. } | Self::Score { demand, .. } => {
-                Some(*demand)
-            }
+            Self::Start { demand, .. }
+            | Self::Close { demand, .. }
+            | Self::Score { demand, .. } => Some(*demand),
             _ => None,
         }
     }
@@ -141,9 +141,10 @@ async fn act(
     // … but how it ended is known only behind the lock of its demand.
     let found = offer::find(connection, &offers).await?;
     for (position, act) in acts {
-        let offer = act.verb.offer().and_then(|id| {
-            found.iter().find(|offer| offer.tenant == act.tenant && offer.id == id)
-        });
+        let offer = act
+            .verb
+            .offer()
+            .and_then(|id| found.iter().find(|offer| offer.tenant == act.tenant && offer.id == id));
         let demand = act.verb.demand().or(offer.map(|offer| offer.demand));
         let outcome = match (demand, act.verb.command(offer)) {
             (Some(demand), Some(command)) => work

@@ -116,7 +116,9 @@ pub(super) async fn insert(
         match begin(connection, new, work.now_us()).await {
             Ok(Begun::Fresh) => fresh.push((position, new)),
             Ok(Begun::Replay(_)) => repeated.push((position, new)),
-            Err(error @ StoreError::RequestIdReused) => outcomes[position] = Some(Err(error.into())),
+            Err(error @ StoreError::RequestIdReused) => {
+                outcomes[position] = Some(Err(error.into()))
+            }
             Err(error) => return Err(error),
         }
     }

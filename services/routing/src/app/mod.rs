@@ -54,15 +54,19 @@ impl App {
         let timing = config.timing();
         let resources = Resources::new(database.clone());
         let (writing, woken) = (database.clone(), tail.clone());
-        let committer =
-            Committer::start(Options::default(), &drain.tracker(), drain.token(), move |requests| {
+        let committer = Committer::start(
+            Options::default(),
+            &drain.tracker(),
+            drain.token(),
+            move |requests| {
                 let (database, tail) = (writing.clone(), woken.clone());
                 async move {
                     let outcomes = commit::commit(&database, &requests, &timing).await;
                     tail.wake();
                     outcomes
                 }
-            });
+            },
+        );
         Ok(Self {
             configuration: Configuration::new(&resources),
             sealer: TokenSealer::new(&keys)?,

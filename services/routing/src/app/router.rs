@@ -43,7 +43,11 @@ impl Metrics {
     pub(crate) fn register(&self, registry: &mut Registry) {
         let routing = registry.sub_registry_with_prefix("routing");
         routing.register("offers", "Offers made", self.offers.clone());
-        routing.register("time_outs", "Offers that nobody answered in time", self.time_outs.clone());
+        routing.register(
+            "time_outs",
+            "Offers that nobody answered in time",
+            self.time_outs.clone(),
+        );
         routing.register("sla_breaches", "Demands on which work began late", self.breaches.clone());
         routing.register("leader", "1 in the replica whose router is at work", self.leader.clone());
     }
@@ -117,7 +121,7 @@ impl Router {
         let pool = self.app.database.pool();
         let (next_us, stirred) = queue::look(pool).await?;
         if stirred {
-            for tenant in stir::take(pool).await? {
+            for tenant in stir::take(pool, epoch).await? {
                 // Another replica may have changed it: what is known here may be a second old.
                 self.app.configuration.refresh(tenant);
                 self.stirred.insert(tenant);
@@ -238,6 +242,7 @@ impl Router {
 
 /// How long until then, at most the floor.
 fn until(next_us: Option<i64>, now_us: i64) -> Duration {
-    let left = next_us.map(|next_us| Duration::from_micros((next_us - now_us).max(0).unsigned_abs()));
+    let left =
+        next_us.map(|next_us| Duration::from_micros((next_us - now_us).max(0).unsigned_abs()));
     left.unwrap_or(POLL).clamp(Duration::from_millis(1), POLL)
 }

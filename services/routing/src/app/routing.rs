@@ -1,14 +1,15 @@
 //! One micro-batch: claim demands, plan, offer – in one transaction.
 //!
-//! Demands are claimed with SKIP LOCKED, agents are read without a lock. Those who were chosen
-//! are then locked in the order of their names and looked at again: what no longer fits stays
-//! queued and is due at once. So the plan may be stale, the database never is.
+//! The queue is read in the order of service and locked in the order of keys; what is no longer
+//! queued then drops out. Agents are read without a lock. Those who were chosen are locked in
+//! the order of their names and looked at again: what no longer fits stays queued and is due at
+//! once. So the plan may be stale, the database never is.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ::store::Error as StoreError;
-use kernel::{CustomerId, OfferId, TenantId};
+use kernel::{CustomerId, DemandId, OfferId, TenantId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -18,10 +19,10 @@ use super::router::Router;
 use super::work::Work;
 use crate::Error;
 use crate::domain::plan::{self, Member, Placement, Returned, Situation};
-use crate::domain::{Command, Demand, Timing};
+use crate::domain::{Command, Demand, State, Timing};
 use crate::store::decision::Decision;
 use crate::store::queue::Place;
-use crate::store::{agent, lease, queue};
+use crate::store::{agent, demand, lease, queue, stir};
 
 /// Which queued demands are attempted.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +36,7 @@ pub(super) enum Scope {
 /// What a pass came to.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pass {
-    /// Demands claimed.
+    /// Demands read.
     pub(super) seen: usize,
     /// Offers made.
     pub(super) offers: usize,
@@ -73,6 +74,24 @@ impl Router {
     }
 }
 
+/// Locks demands and keeps those that still wait, in the order in which they were read.
+async fn lock(
+    connection: &mut PgConnection,
+    read: &[Demand],
+    now_us: i64,
+) -> Result<Vec<Demand>, StoreError> {
+    let keys: Vec<_> = read.iter().map(|demand| (demand.tenant, demand.id)).collect();
+    let locked = demand::lock(connection, &keys).await?;
+    let mut locked: HashMap<DemandId, Demand> =
+        locked.into_iter().map(|demand| (demand.id, demand)).collect();
+    let in_order = read.iter().filter_map(|demand| locked.remove(&demand.id));
+    // Those that a threshold created wait for their scores, for a moment.
+    let awaits_scores = |demand: &Demand| {
+        demand.score_due_us.is_some() && demand.attempts == 0 && demand.wake_us > now_us
+    };
+    Ok(in_order.filter(|demand| demand.state == State::Queued && !awaits_scores(demand)).collect())
+}
+
 struct Batch {
     tenant: TenantId,
     scope: Scope,
@@ -95,24 +114,29 @@ struct Chosen<'a> {
 impl Batch {
     async fn run(&self, connection: &mut PgConnection) -> Result<Pass, Error> {
         let now_us = now_us();
-        let claimed = match self.scope {
+        let read = match self.scope {
             Scope::Due => queue::due(connection, self.tenant, now_us, self.limit).await?,
             Scope::Waiting(after) => {
                 queue::waiting(connection, self.tenant, after, self.limit).await?
             }
         };
-        let Some(last) = claimed.last() else { return Ok(Pass::default()) };
-        let full = claimed.len() as i64 == self.limit;
+        let Some(last) = read.last() else { return Ok(Pass::default()) };
+        let full = read.len() as i64 == self.limit;
         let place = full.then_some((last.priority, last.created_us, last.id.uuid()));
-        let seen = claimed.len();
-        // Those whose scores are on their way wait for them, for a moment.
-        let ready = |demand: &Demand| demand.score_due_us.is_none() || demand.wake_us <= now_us;
-        let demands: Vec<Demand> = claimed.into_iter().filter(ready).collect();
+        let seen = read.len();
+        let demands = lock(connection, &read, now_us).await?;
 
         let seats = agent::all(&mut *connection, self.tenant).await?;
         let anybody = seats.values().any(plan::Seat::is_free);
         if !anybody && matches!(self.scope, Scope::Waiting(_)) {
             return Ok(Pass { seen, ..Pass::default() });
+        }
+        if matches!(self.scope, Scope::Due)
+            && stir::is_stirred(&mut *connection, self.tenant).await?
+        {
+            // Read after the seats: somebody became free, and an older demand that is not due
+            // may come first.
+            return Ok(Pass::default());
         }
         let returned = self.returned(connection, &demands, now_us).await?;
         let last_agent = self.last_agents(connection, &demands).await?;

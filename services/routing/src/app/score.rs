@@ -79,10 +79,5 @@ fn used(answers: Vec<Answer>) -> Vec<Score> {
         value: answer.value,
         probability: answer.probability.filter(|probability| probability.is_finite()),
     };
-    answers
-        .into_iter()
-        .map(used)
-        .filter(|score| score.value.is_finite())
-        .take(MAX_SCORES)
-        .collect()
+    answers.into_iter().map(used).filter(|score| score.value.is_finite()).take(MAX_SCORES).collect()
 }

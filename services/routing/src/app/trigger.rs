@@ -45,7 +45,8 @@ impl Handler for Thresholds {
         }
         let held = hold(connection, &demands).await?;
         demands.retain(|demand| {
-            demand.policy == policy::DEFAULT || held.contains(&(demand.tenant, demand.policy.clone()))
+            demand.policy == policy::DEFAULT
+                || held.contains(&(demand.tenant, demand.policy.clone()))
         });
         let inserted: HashSet<_> =
             demand::insert(connection, &demands).await?.into_iter().collect();

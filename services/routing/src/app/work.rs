@@ -12,12 +12,12 @@ use sqlx::PgConnection;
 
 use crate::domain::machine::{self, Effect};
 use crate::domain::{Change, Command, Demand, Offer, OfferState, Refusal, Timing};
+use crate::events;
 use crate::store::assignment::{self, Closed, Opened};
 use crate::store::decision::{self, Decision};
 use crate::store::offer::{self, Ended};
 use crate::store::transition::{self, Of};
 use crate::store::{agent, demand, stir};
-use crate::events;
 
 type Key = (TenantId, Shard, DemandId);
 

@@ -46,7 +46,11 @@ pub(crate) struct Agent {
 /// What is wrong with a skill's name.
 pub(crate) fn check_skill(name: &str) -> Result<(), &'static str> {
     let fine = kernel::id::is_resource_name(name);
-    if fine { Ok(()) } else { Err("must be 1 to 63 of a-z, 0-9, '-' and '_', and begin with a letter") }
+    if fine {
+        Ok(())
+    } else {
+        Err("must be 1 to 63 of a-z, 0-9, '-' and '_', and begin with a letter")
+    }
 }
 
 impl Agent {

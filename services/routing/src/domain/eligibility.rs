@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use predicate::{Field, Lookup, Predicate, Problem, Schema, Type, Value};
 
-use super::plan::Member;
 use super::Demand;
+use super::plan::Member;
 
 /// The fields of policies. `score["name"]` is the value of that scorer, absent if not used.
 fn schema() -> &'static Schema {

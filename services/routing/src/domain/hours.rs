@@ -102,8 +102,7 @@ impl Calendar {
         let weekday = local.weekday().to_monday_one_offset();
         let minute = local.hour() as u16 * 60 + local.minute() as u16;
         self.intervals.iter().any(|interval| {
-            interval.weekdays.contains(&weekday)
-                && (interval.start..interval.end).contains(&minute)
+            interval.weekdays.contains(&weekday) && (interval.start..interval.end).contains(&minute)
         })
     }
 

@@ -158,7 +158,8 @@ impl Situation<'_> {
                 member.calendar.as_ref().filter(|calendar| !calendar.is_open(now))
             {
                 let opening = closed.next_opening(now).map(Timestamp::as_microsecond);
-                sorted.opens_us = opening.map_or(sorted.opens_us, |at| earlier(sorted.opens_us, at));
+                sorted.opens_us =
+                    opening.map_or(sorted.opens_us, |at| earlier(sorted.opens_us, at));
                 exclude(&mut sorted, OUTSIDE_HOURS);
             } else if let Some(at_us) = returned.and_then(|agents| agents.get(&member.name))
                 && self.now_us < at_us.saturating_add(self.timing.exclusion_us)

@@ -116,8 +116,11 @@ impl Weights {
 impl Trigger {
     fn violations(&self) -> Violations {
         let mut violations = Violations::new();
-        let names =
-            [("scorer", &self.scorer), ("threshold", &self.threshold), ("demand_kind", &self.demand_kind)];
+        let names = [
+            ("scorer", &self.scorer),
+            ("threshold", &self.threshold),
+            ("demand_kind", &self.demand_kind),
+        ];
         for (field, name) in names {
             if !kernel::id::is_resource_name(name) {
                 violations.add(field, kernel::id::NotAName.to_string());

@@ -54,8 +54,7 @@ pub(crate) fn rank(agent: &str, weights: &Weights, parts: Parts) -> Candidate {
 
 /// Best first; equals by name, so that the same inputs give the same choice.
 pub(crate) fn sort(candidates: &mut [Candidate]) {
-    candidates
-        .sort_by(|a, b| b.rank.total_cmp(&a.rank).then_with(|| a.agent.cmp(&b.agent)));
+    candidates.sort_by(|a, b| b.rank.total_cmp(&a.rank).then_with(|| a.agent.cmp(&b.agent)));
 }
 
 #[cfg(test)]

@@ -198,7 +198,12 @@ pub(crate) async fn update(
         .bind(demands.iter().map(|d| d.attempts).collect::<Vec<_>>())
         .bind(demands.iter().map(|d| d.score_due_us).collect::<Vec<_>>())
         .bind(scores?)
-        .bind(demands.iter().map(|d| d.closing.as_ref().map(|c| c.outcome as i16)).collect::<Vec<_>>())
+        .bind(
+            demands
+                .iter()
+                .map(|d| d.closing.as_ref().map(|c| c.outcome as i16))
+                .collect::<Vec<_>>(),
+        )
         .bind(currencies)
         .bind(demands.iter().map(|d| value(d).map(|m| m.units)).collect::<Vec<_>>())
         .bind(demands.iter().map(|d| value(d).map(|m| m.nanos)).collect::<Vec<_>>())
@@ -321,11 +326,7 @@ const PUT_OFF_SCORE: &str = "update demand set score_due_us = $4
     where tenant_id = $1 and shard = $2 and demand_id = $3 and score_due_us is not null";
 
 /// Demands that are due to be scored, not locked.
-pub(crate) async fn unscored(
-    pool: &PgPool,
-    now_us: i64,
-    limit: i64,
-) -> Result<Vec<Demand>, Error> {
+pub(crate) async fn unscored(pool: &PgPool, now_us: i64, limit: i64) -> Result<Vec<Demand>, Error> {
     let rows = sqlx::query(UNSCORED).bind(now_us).bind(limit).fetch_all(pool).await?;
     rows.iter().map(read).collect()
 }

@@ -28,7 +28,7 @@ const DUE: &str = concat!(
     "select ",
     columns!(),
     " from demand d where next_action_us <= $2 and tenant_id = $1 and state = 1
-      order by priority desc, created_us, demand_id limit $3 for no key update skip locked"
+      order by priority desc, created_us, demand_id limit $3"
 );
 /// Negated, so that one comparison of rows is the order of the queue.
 const WAITING: &str = concat!(
@@ -36,7 +36,7 @@ const WAITING: &str = concat!(
     columns!(),
     " from demand d where tenant_id = $1 and state = 1 and priority <= $2
         and (-priority, created_us, demand_id) > (-$2, $3, $4)
-      order by priority desc, created_us, demand_id limit $5 for no key update skip locked"
+      order by priority desc, created_us, demand_id limit $5"
 );
 const RETURNED: &str = "select demand_id, agent, max(ended_us) from offer
     where tenant_id = $1 and demand_id = any($2) and state in (3, 4) and ended_us > $3
@@ -70,7 +70,8 @@ pub(crate) async fn due_tenants(
     Ok(tenants.into_iter().map(TenantId::new).collect())
 }
 
-/// Locks queued demands that are due, in the order in which they are served.
+/// Queued demands that are due, in the order in which they are served. Not locked: a row that
+/// somebody holds for a moment must not lose its turn.
 pub(crate) async fn due(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -87,7 +88,7 @@ pub(crate) type Place = (i16, i64, Uuid);
 /// Before everybody.
 pub(crate) const FRONT: Place = (i16::MAX, i64::MIN, Uuid::nil());
 
-/// Locks queued demands after a place, due or not.
+/// Queued demands after a place, due or not; not locked.
 pub(crate) async fn waiting(
     connection: &mut PgConnection,
     tenant: TenantId,

@@ -11,15 +11,16 @@ const STIR: &str = "insert into stir (tenant_id) select t from unnest($1::uuid[]
     where exists (select from demand d where d.tenant_id = t and d.state = 1)";
 const STIR_ALL: &str = "insert into stir (tenant_id)
     select distinct tenant_id from demand where state = 1";
+/// Only by the holder of the lease: whoever follows looks at all, so nothing taken before is
+/// lost with this one.
 const TAKE: &str = "delete from stir where id in
-        (select id from stir order by id limit 1000 for update skip locked)
+        (select id from stir where exists (select from router_lease where epoch = $1)
+         order by id limit 1000 for update skip locked)
     returning tenant_id";
+const IS_STIRRED: &str = "select exists (select from stir where tenant_id = $1)";
 
 /// Notes tenants in which somebody became free, or a policy changed.
-pub(crate) async fn stir(
-    connection: &mut PgConnection,
-    tenants: &[TenantId],
-) -> Result<(), Error> {
+pub(crate) async fn stir(connection: &mut PgConnection, tenants: &[TenantId]) -> Result<(), Error> {
     if tenants.is_empty() {
         return Ok(());
     }
@@ -35,7 +36,18 @@ pub(crate) async fn stir_all(executor: impl PgExecutor<'_>) -> Result<(), Error>
 }
 
 /// Takes what was noted; a tenant may be there several times.
-pub(crate) async fn take(executor: impl PgExecutor<'_>) -> Result<Vec<TenantId>, Error> {
-    let tenants: Vec<Uuid> = sqlx::query_scalar(TAKE).fetch_all(executor).await?;
+pub(crate) async fn take(
+    executor: impl PgExecutor<'_>,
+    epoch: i64,
+) -> Result<Vec<TenantId>, Error> {
+    let tenants: Vec<Uuid> = sqlx::query_scalar(TAKE).bind(epoch).fetch_all(executor).await?;
     Ok(tenants.into_iter().map(TenantId::new).collect())
+}
+
+/// True if somebody became free and nobody has looked yet.
+pub(crate) async fn is_stirred(
+    executor: impl PgExecutor<'_>,
+    tenant: TenantId,
+) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar(IS_STIRRED).bind(tenant.uuid()).fetch_one(executor).await?)
 }

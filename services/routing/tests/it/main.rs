@@ -1,0 +1,11 @@
+//! Routing on a real Postgres and Redis, behind all layers.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+mod configuration;
+mod lifecycle;
+mod offers;
+mod race;
+mod router;
+mod trigger;
+mod world;
