@@ -43,7 +43,7 @@ impl Options {
             url: url.into(),
             application_name: application_name.into(),
             max_connections: 10,
-            acquire_timeout: Duration::from_millis(250),
+            acquire_timeout: Duration::from_secs(1),
             statement_timeout: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(1),
             idle_in_transaction_session_timeout: Duration::from_secs(10),

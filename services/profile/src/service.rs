@@ -16,6 +16,7 @@ use tonic::service::Routes;
 use crate::api::Api;
 use crate::app::cache::Profiles;
 use crate::app::ingest::Ingest;
+use crate::app::rules::Follow;
 use crate::app::snapshot::Snapshot;
 use crate::app::{App, Shared};
 use crate::config::Config;
@@ -104,6 +105,7 @@ pub async fn build(
         metrics,
         database: keyed.clone(),
     };
+    let rules = Follow::new(peers.identity.clone());
     let ingest = Ingest::start(shared.clone(), peers.identity.clone(), &config, &drain);
 
     let (reading, until) = (tail.clone(), stop.clone());
@@ -126,7 +128,7 @@ pub async fn build(
     tasks.spawn(async move { follower.run(until).await });
 
     let snapshot = Snapshot(shared.clone());
-    let app = App { shared, ingest };
+    let app = App { shared, ingest, rules };
     let api = Api::new(app, TokenSealer::new(&keys)?, drain, config.stream_chunks);
     let public = Routes::new(server::limited!(ProfileServiceServer::new(api)));
     let log = FeedService::new(tail, snapshot, stop).into_server();

@@ -7,7 +7,6 @@ use contracts::profile::v1 as wire;
 use futures::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
 use kernel::Violations;
-use linkage::Rules;
 use server::{Call, Drain, status};
 use tonic::{Status, Streaming};
 
@@ -37,7 +36,7 @@ async fn take(
     }
     let received_us = Timestamp::now().as_microsecond();
     let schema = app.shared.schema(call.tenant()).await?;
-    let rules = Rules::default();
+    let rules = app.rules.of(call).await?;
     let reader = Reader { schema: &schema, rules: &rules, received_us };
     let mut read = Vec::with_capacity(events.len());
     for (at, event) in events.into_iter().enumerate() {

@@ -7,6 +7,7 @@ pub(crate) mod ingest;
 pub(crate) mod moves;
 pub(crate) mod read;
 mod recognise;
+pub(crate) mod rules;
 pub(crate) mod seal;
 pub(crate) mod snapshot;
 pub(crate) mod timeline;
@@ -53,4 +54,5 @@ impl Shared {
 pub(crate) struct App {
     pub(crate) shared: Shared,
     pub(crate) ingest: ingest::Ingest,
+    pub(crate) rules: rules::Follow,
 }

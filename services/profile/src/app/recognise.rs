@@ -1,8 +1,8 @@
 //! Which evidence do events hang on, and under which key?
 //!
 //! Known evidence is found in the process or by one read; identity is asked once per call for
-//! the rest. The id computed here with the default rules is only a name for what was asked:
-//! a tenant's own rules live in identity, and its answer is what counts.
+//! the rest. The id computed here is a name for what was asked: rules may change meanwhile, so
+//! identity's answer is what counts.
 
 use std::collections::HashMap;
 use std::sync::Arc;

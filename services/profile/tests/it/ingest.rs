@@ -1,6 +1,9 @@
 //! Taking events: once each, or refused with every reason.
 
+use std::time::Duration;
+
 use contracts::common::v1::Identifier;
+use contracts::identity::v1::{IdentityRules, UpsertIdentityRulesRequest};
 use contracts::profile::v1 as wire;
 use futures::StreamExt;
 use prost_types::value::Kind;
@@ -166,4 +169,34 @@ async fn an_empty_or_too_large_batch_is_refused_as_a_whole() {
         let status = client.profile.ingest_events(request).await.unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
     }
+}
+
+#[tokio::test]
+async fn events_are_read_by_the_tenants_identity_rules() {
+    let world = World::new().await;
+    let mut client = world.tenant();
+    // Eleven digits that are a mobile number in China and nothing in the United States.
+    let local = Identifier { namespace: "phone".to_owned(), value: "13812345678".to_owned() };
+    let full = Identifier { namespace: "phone".to_owned(), value: "+86 138 1234 5678".to_owned() };
+    let seen = |message_id: &str, identifier: &Identifier| wire::Event {
+        identifiers: vec![identifier.clone()],
+        ..track(1, message_id, "Signed In", BASE_US)
+    };
+    let first = client.take(seen("m-1", &local)).await;
+    let second = client.take(seen("m-2", &full)).await;
+    assert_eq!((first.status, &first.evidence_id), (ACCEPTED, &second.evidence_id));
+
+    let rules = IdentityRules { blocked: vec![full.clone()], ..IdentityRules::default() };
+    let request = UpsertIdentityRulesRequest { rules: Some(rules), ..Default::default() };
+    client.identity.upsert_identity_rules(request).await.unwrap();
+    let refused = testkit::eventually(Duration::from_secs(20), "the new rules", || {
+        let mut client = client.clone();
+        let event = seen(&uuid::Uuid::new_v4().to_string(), &local);
+        async move {
+            let answer = client.take(event).await;
+            (answer.status == REJECTED).then_some(answer)
+        }
+    })
+    .await;
+    assert_eq!(fields(&refused.violations), ["identifiers"]);
 }

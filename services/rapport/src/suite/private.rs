@@ -8,6 +8,9 @@ use store::{Cache, Database, Migration};
 
 use super::{Databases, SERVICES};
 
+/// The connections of one pool: on two cores more of them only wait for each other.
+const POOL: u32 = 12;
+
 /// Private servers that stop with their owner.
 pub struct Private {
     postgres: Postgres,
@@ -41,6 +44,8 @@ impl Private {
     pub async fn start(directory: &Path, durable: bool) -> anyhow::Result<Self> {
         let mut options = PostgresOptions::new(directory.join("postgres"));
         options.durable = durable;
+        // Five services with two pools and the tail of a feed each.
+        options.max_connections = 5 * (2 * POOL + 5) + 10;
         let postgres = Postgres::start(&options).await?;
         let redis = Redis::start(&RedisOptions::new(directory.join("redis"))).await?;
         Ok(Self { postgres, redis })
@@ -76,7 +81,7 @@ impl Private {
                 self.postgres.url(service),
                 format!("rapport-{service}"),
             );
-            options.max_connections = 12;
+            options.max_connections = POOL;
             let database = Database::connect(&options).await?;
             store::migrate::apply(&database, migrations(service))
                 .await
