@@ -16,7 +16,7 @@ pub mod storm;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rapport::client::Client;
@@ -71,25 +71,44 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
 }
 
 async fn attempt(plan: &Plan, process: &mut Process) -> anyhow::Result<Report> {
+    let mut report = Report::default();
+    let mut clock = Clock::start();
     let client = client(process)?;
     process.ready(&client).await?;
     demands::set_up(&client).await?;
-    let mut report = Report::default();
+    clock.lap("until the first start was done", &mut report);
     let ledger = Arc::new(Ledger::default());
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     events::spawn(&client, &ledger, &stop, &tasks);
     demands::spawn(&client, &ledger, &stop, &tasks);
     let stormed = storm::run(plan, process, &client, &ledger, &mut report).await;
+    clock.lap("the storm", &mut report);
     stop.cancel();
     tasks.close();
     stormed?;
     tokio::time::timeout(Duration::from_secs(60), tasks.wait())
         .await
         .context("the drivers did not finish what they had begun")?;
+    clock.lap("what was begun is finished", &mut report);
     events::tie(&client, &ledger).await?;
     audit::run(&client, &ledger, &mut report).await?;
+    clock.lap("the audit", &mut report);
     drain::run(plan, process, &client, &mut report).await?;
     Ok(report)
+}
+
+/// Says how long each part took.
+struct Clock(Instant);
+
+impl Clock {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    fn lap(&mut self, what: &str, report: &mut Report) {
+        report.note(what, format!("{:.1?}", self.0.elapsed()));
+        self.0 = Instant::now();
+    }
 }
 
 /// A client with every scope, of a tenant of its own.

@@ -89,10 +89,12 @@ pub fn spawn(client: &Client, ledger: &Arc<Ledger>, stop: &CancellationToken, ta
         tasks.spawn(async move {
             let mut number = driver;
             while !stop.is_cancelled() {
-                match worker.ledger.customer_of(number % PEOPLE).filter(|id| !id.is_empty()) {
-                    Some(customer_id) => worker.carry(customer_id, number).await,
-                    None => tokio::time::sleep(PAUSE).await,
-                }
+                let known = worker.ledger.customer_of(number % PEOPLE).filter(|id| !id.is_empty());
+                let Some(customer_id) = known else {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                };
+                worker.carry(customer_id, number).await;
                 number += DRIVERS;
             }
         });

@@ -33,7 +33,7 @@ pub async fn run(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     progress(ledger, plan.progress).await?;
-    let mut slowest = Duration::ZERO;
+    let mut slowest: [Duration; 3] = Default::default();
     for fault in order(plan) {
         let before = process.servers()?;
         let struck = Instant::now();
@@ -49,7 +49,8 @@ pub async fn run(
             Fault::Redis => process.flush_redis().await?,
         }
         let first = progress(ledger, 1).await?;
-        slowest = slowest.max(first.duration_since(struck));
+        let recovery = &mut slowest[fault as usize];
+        *recovery = (*recovery).max(first.duration_since(struck));
         progress(ledger, plan.progress).await?;
         if fault == Fault::Postgres {
             let after = process.servers()?;
@@ -57,10 +58,12 @@ pub async fn run(
         }
     }
     let (batches, demands) = ledger.progress();
-    report.note("kill -9 of the suite", plan.suite_kills);
-    report.note("kill -9 of Postgres", plan.postgres_kills);
-    report.note("FLUSHALL of Redis", plan.redis_flushes);
-    report.note("slowest recovery until new acknowledgements", format!("{slowest:.1?}"));
+    let told = |count: usize, fault: Fault| {
+        format!("{count}; work went on after at most {:.1?}", slowest[fault as usize])
+    };
+    report.note("kill -9 of the suite", told(plan.suite_kills, Fault::Suite));
+    report.note("kill -9 of Postgres", told(plan.postgres_kills, Fault::Postgres));
+    report.note("FLUSHALL of Redis", told(plan.redis_flushes, Fault::Redis));
     report.note("acknowledged batches of events", batches);
     report.note("demands carried to their end", demands);
     report.note("calls repeated because not acknowledged", ledger.repeats());

@@ -19,5 +19,6 @@ async fn nothing_acknowledged_is_lost_or_doubled_by_a_crash() {
         resumes: false,
     };
     let report = run(&plan).await.expect("carried out");
+    println!("{report}");
     assert!(report.is_good(), "\n{report}");
 }
