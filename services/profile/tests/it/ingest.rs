@@ -175,7 +175,7 @@ async fn an_empty_or_too_large_batch_is_refused_as_a_whole() {
 async fn events_are_read_by_the_tenants_identity_rules() {
     let world = World::new().await;
     let mut client = world.tenant();
-    // Eleven digits that are a mobile number in China and nothing in the United States.
+    // A national number belongs to the tenant's region, China if it says nothing.
     let local = Identifier { namespace: "phone".to_owned(), value: "13812345678".to_owned() };
     let full = Identifier { namespace: "phone".to_owned(), value: "+86 138 1234 5678".to_owned() };
     let seen = |message_id: &str, identifier: &Identifier| wire::Event {
@@ -193,7 +193,7 @@ async fn events_are_read_by_the_tenants_identity_rules() {
         let mut client = client.clone();
         let event = seen(&uuid::Uuid::new_v4().to_string(), &local);
         async move {
-            let answer = client.take(event).await;
+            let answer = client.ingest(vec![event]).await.remove(0);
             (answer.status == REJECTED).then_some(answer)
         }
     })
