@@ -121,6 +121,12 @@ impl<R: Resource, T: Send + Sync + 'static> View<R, T> {
         state.removals += 1;
     }
 
+    /// Has the next read ask the database whether anything changed, wherever it was changed;
+    /// what did not stays known.
+    pub fn recheck(&self) {
+        self.state().checked = None;
+    }
+
     fn state(&self) -> MutexGuard<'_, State<T>> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

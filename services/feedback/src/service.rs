@@ -79,11 +79,13 @@ pub async fn build(config: Config, deps: Deps, registry: &mut Registry) -> Resul
     };
     tracker.spawn(retention::run(database.clone(), retention, metrics.clone(), token.clone()));
 
+    // Reports read many rows; everything else goes by key.
+    let keyed = database.keyed();
     let arrivals = Bell::start(&cache, "arrivals", &tracker, &token);
     let consumer = Consumer::new(
         "feedback.routing",
         Upstream::new(peers.routing.without_deadline()),
-        database.clone(),
+        keyed.clone(),
         Demands { tail: tail.clone(), arrivals: arrivals.clone() },
         consumer::Options { lanes: config.consumer_lanes, ..consumer::Options::default() },
         metrics,
@@ -92,7 +94,7 @@ pub async fn build(config: Config, deps: Deps, registry: &mut Registry) -> Resul
     tracker.spawn(async move { consumer.run(stop).await });
 
     let api = Api(App {
-        outcomes: app::outcome::committer(&database, &tail, &drain),
+        outcomes: app::outcome::committer(&keyed, &tail, &drain),
         database: database.clone(),
         arrivals,
         wait_for_demand: config.wait_for_demand(),

@@ -105,7 +105,7 @@ pub async fn build(
         metrics,
         database: keyed.clone(),
     };
-    let rules = Follow::new(peers.identity.clone());
+    let rules = Follow::new(peers.identity.clone(), drain.tracker());
     let ingest = Ingest::start(shared.clone(), peers.identity.clone(), &config, &drain);
 
     let (reading, until) = (tail.clone(), stop.clone());

@@ -88,7 +88,9 @@ pub async fn build(
     let bell = Bell::start(&cache, "feed", &tasks, &stop);
     let tail = Tail::new(&database, Some(bell.clone()), metrics.clone());
     let scoring = peers.scoring.clone();
-    let app = App::start(config, database.clone(), keys, (tail.clone(), bell), scoring, drain)?;
+    // Every statement of the service goes by key.
+    let keyed = database.keyed();
+    let app = App::start(config, keyed.clone(), keys, (tail.clone(), bell), scoring, drain)?;
 
     let (reading, until) = (tail.clone(), stop.clone());
     tasks.spawn(async move { reading.run(until).await });
@@ -100,7 +102,7 @@ pub async fn build(
     let consumer = Consumer::new(
         "routing.scoring",
         Upstream::new(peers.scoring.without_deadline()),
-        database.clone(),
+        keyed,
         Thresholds(app.clone()),
         consumer::Options::default(),
         metrics,

@@ -91,7 +91,7 @@ pub async fn build_with_clock(
     let Peers { profile, feedback } = deps.peers;
     let app = Arc::new(App::new(Parts {
         config,
-        database: deps.database.clone(),
+        database: deps.database.keyed(), // every statement goes by key
         tail: tail.clone(),
         tokens: TokenSealer::new(&deps.keys)?,
         clock,

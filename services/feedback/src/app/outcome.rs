@@ -27,7 +27,8 @@ pub(crate) fn committer(
             Ok(answers)
         }
     };
-    let options = committer::Options::default();
+    // Every batch ends in the feed's one lock: a second committer would only wait for it.
+    let options = committer::Options { committers: 1, ..committer::Options::default() };
     Committer::start(options, &drain.tracker(), drain.token(), write)
 }
 

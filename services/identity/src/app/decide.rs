@@ -4,7 +4,7 @@
 //! afresh, all in one transaction under the tenant's lock. So a merge that is undone by a split
 //! leaves customers, ids and map as they would have been.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ::store::idempotency::{self, Begun, Call};
 use kernel::{CustomerId, DecisionId, EvidenceId, RequestId, TenantId};
@@ -255,7 +255,7 @@ async fn merge(
     decision::retract(connection, tenant, &retracted, draft.id).await?;
     let plan = plan(&near, &ledger);
     let entries = carry_out(connection, draft, &near, &plan).await?;
-    let survivor = customer_after(&near, &plan, from).unwrap_or(left.customer);
+    let survivor = customers_after(&near, &plan).get(&from).copied().unwrap_or(left.customer);
     Ok((survivor, entries))
 }
 
@@ -292,7 +292,8 @@ async fn split(
         draft.insert(connection, (link.id, Kind::Link), (&[link.left], &[link.right])).await?;
     }
     let entries = carry_out(connection, draft, &near, &plan).await?;
-    let after = |evidence: &EvidenceId| customer_after(&near, &plan, *evidence);
+    let customers = customers_after(&near, &plan);
+    let after = |evidence: &EvidenceId| customers.get(evidence).copied();
     let stayed: BTreeSet<CustomerId> = staying.iter().filter_map(after).collect();
     let kept = stayed.get(&customer).or(stayed.first()).copied().unwrap_or(customer);
     let moved = moved.first().and_then(after).unwrap_or(customer);
@@ -306,10 +307,11 @@ fn plan_together(near: &mut Near, ledger: &Ledger, moved: &[EvidenceId]) -> (Pla
     let mut links = Vec::new();
     loop {
         let plan = plan(near, ledger);
+        let customers = customers_after(near, &plan);
         let mut parts: BTreeMap<CustomerId, EvidenceId> = BTreeMap::new();
         for evidence in moved {
-            if let Some(customer) = customer_after(near, &plan, *evidence) {
-                parts.entry(customer).or_insert(*evidence);
+            if let Some(customer) = customers.get(evidence) {
+                parts.entry(*customer).or_insert(*evidence);
             }
         }
         let mut parts = parts.into_values();
@@ -342,9 +344,9 @@ async fn carry_out(
     Ok(stored.entries)
 }
 
-/// Where evidence of the neighbourhood is after the plan.
-fn customer_after(near: &Near, plan: &Plan, evidence: EvidenceId) -> Option<CustomerId> {
-    let moved = plan.moves.iter().find(|step| step.evidence == evidence).map(|step| step.to);
-    let placed = || near.hood.placed.iter().find(|placed| placed.evidence.id == evidence);
-    moved.or_else(|| placed().map(|placed| placed.customer))
+/// Where the evidence of the neighbourhood is after the plan. O(evidence).
+fn customers_after(near: &Near, plan: &Plan) -> HashMap<EvidenceId, CustomerId> {
+    let placed = near.hood.placed.iter().map(|placed| (placed.evidence.id, placed.customer));
+    let moved = plan.moves.iter().map(|step| (step.evidence, step.to));
+    placed.chain(moved).collect()
 }

@@ -4,6 +4,7 @@ use aggregate::{EventKind, TraitValue};
 use contracts::profile::v1 as wire;
 use jiff::Timestamp;
 use kernel::Violations;
+use linkage::evidence::MAX_IDENTIFIERS;
 use linkage::{EvidenceSet, Rules};
 use prost::Message;
 use prost_types::Struct;
@@ -138,7 +139,8 @@ fn texts(violations: &mut Violations, event: &wire::Event) {
     if event.identifiers.is_empty() {
         return; // the set says so
     }
-    for (index, identifier) in event.identifiers.iter().enumerate() {
+    // More than that many is told as one violation by the set.
+    for (index, identifier) in event.identifiers.iter().take(MAX_IDENTIFIERS).enumerate() {
         let bytes = identifier.value.len();
         if bytes == 0 || bytes > linkage::normalise::MAX_VALUE_BYTES {
             violations.add(format!("identifiers[{index}].value"), "must be 1 to 512 bytes");

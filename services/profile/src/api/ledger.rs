@@ -21,9 +21,7 @@ pub(super) fn explicit(
     violations: &mut Violations,
     entry: &wire::LedgerEntry,
 ) -> Option<LedgerEntry> {
-    if entry.entry_id.len() > limit::ENTRY_ID_BYTES {
-        violations.add("ledger_entry.entry_id", "must be at most 128 bytes");
-    }
+    entry_number(violations, "ledger_entry.entry_id", &entry.entry_id);
     let points = u64::try_from(entry.points);
     if points.is_err() {
         violations.add("ledger_entry.points", "must not be negative");
@@ -56,6 +54,13 @@ pub(super) fn explicit(
     Some(LedgerEntry { fact, kind_number, entry_id: entry.entry_id.clone() })
 }
 
+/// Postgres keeps no zero bytes in text.
+fn entry_number(violations: &mut Violations, field: &str, number: &str) {
+    if number.len() > limit::ENTRY_ID_BYTES || number.contains('\0') {
+        violations.add(field, "must be at most 128 bytes without zero bytes");
+    }
+}
+
 const fn field_of(error: InvalidAmount) -> &'static str {
     match error {
         InvalidAmount::Currency => "ledger_entry.amount.currency_code",
@@ -84,9 +89,7 @@ pub(super) fn of_track(
         Some(Kind::NumberValue(id)) => id.to_string(),
         _ => String::new(),
     };
-    if entry_id.len() > limit::ENTRY_ID_BYTES {
-        violations.add("properties.order_id", "must be at most 128 bytes");
-    }
+    entry_number(violations, "properties.order_id", &entry_id);
     let given = AMOUNTS.iter().find_map(|key| Some((*key, property(key)?)));
     let amount = given.and_then(|(key, value)| {
         let currency = match property("currency") {

@@ -14,42 +14,64 @@ use linkage::Rules;
 use linkage::rules::{Draft, NamespaceDraft};
 use moka::future::Cache;
 use server::{Call, Peer};
+use tokio_util::task::TaskTracker;
 
 use crate::error::Error;
 
 /// How long rules are trusted without asking.
 const FRESH: Duration = Duration::from_secs(2);
+/// How long identity may take to answer.
+const PATIENCE: Duration = Duration::from_millis(500);
 const TENANTS: u64 = 10_000;
 
 /// Follows the rules. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Follow {
     identity: Peer,
+    tasks: TaskTracker,
     fresh: Cache<TenantId, Arc<Rules>>,
     last: Cache<TenantId, Arc<Rules>>,
 }
 
 impl Follow {
-    pub(crate) fn new(identity: Peer) -> Self {
+    pub(crate) fn new(identity: Peer, tasks: TaskTracker) -> Self {
         let fresh = Cache::builder().max_capacity(TENANTS).time_to_live(FRESH).build();
-        Self { identity, fresh, last: Cache::builder().max_capacity(TENANTS).build() }
+        Self { identity, tasks, fresh, last: Cache::builder().max_capacity(TENANTS).build() }
     }
 
-    /// The rules in force, at most [`FRESH`] old while identity answers.
+    /// The rules in force, some seconds old at most while identity answers. Who has known
+    /// rules never waits for identity: they are refreshed beside the call.
+    ///
+    /// # Errors
+    /// For a tenant whose rules were never known, when identity does not answer.
     pub(crate) async fn of(&self, call: &Call) -> Result<Arc<Rules>, Error> {
         let tenant = call.tenant();
         if let Some(rules) = self.fresh.get(&tenant).await {
             return Ok(rules);
         }
-        // One call asks, the others of the same moment wait for its answer.
-        let asked = self.fresh.try_get_with(tenant, self.ask(call)).await;
-        match (asked, self.last.get(&tenant).await) {
-            (Ok(rules), _) => {
+        let Some(known) = self.last.get(&tenant).await else {
+            let asked = self.last.try_get_with(tenant, self.ask(call)).await;
+            let rules = asked.map_err(|status| Error::Identity(Box::new((*status).clone())))?;
+            self.fresh.insert(tenant, Arc::clone(&rules)).await;
+            return Ok(rules);
+        };
+        // Trusted again for a while, also if identity does not answer.
+        self.fresh.insert(tenant, Arc::clone(&known)).await;
+        let this = self.clone();
+        self.tasks.spawn(async move { this.refresh(tenant).await });
+        Ok(known)
+    }
+
+    async fn refresh(&self, tenant: TenantId) {
+        let call = Call::background(tenant).within(PATIENCE);
+        match self.ask(&call).await {
+            Ok(rules) => {
                 self.last.insert(tenant, Arc::clone(&rules)).await;
-                Ok(rules)
+                self.fresh.insert(tenant, rules).await;
             }
-            (Err(_), Some(known)) => Ok(known),
-            (Err(status), None) => Err(Error::Identity(Box::new((*status).clone()))),
+            Err(status) => {
+                tracing::debug!(code = ?status.code(), "identity rules are not refreshed");
+            }
         }
     }
 

@@ -75,8 +75,8 @@ impl Schema {
         self.get(name).is_some_and(|declaration| declaration.personal == personal)
     }
 
-    /// Checks a declaration against those in force. A type never changes and personal data
-    /// never stops being personal, because values were already folded that way.
+    /// Checks a declaration against those in force. Neither the type nor the class changes:
+    /// values were already folded that way, and what stands in clear would stay in clear.
     pub(crate) fn check(&self, name: &str, new: &Declaration) -> Result<(), Violations> {
         let mut violations = Violations::new();
         if !is_name(name) {
@@ -89,8 +89,8 @@ impl Schema {
         if current.is_some_and(|current| current.r#type != new.r#type) {
             violations.add("trait.type", "must stay as it was declared; use another name");
         }
-        if current.is_some_and(|current| current.personal && !new.personal) {
-            violations.add("trait.personal", "must stay true once it was; use another name");
+        if current.is_some_and(|current| current.personal != new.personal) {
+            violations.add("trait.personal", "must stay as it was declared; use another name");
         }
         let same_class =
             self.0.iter().filter(|(other, it)| *other != name && it.personal == new.personal);
@@ -117,9 +117,10 @@ mod tests {
     }
 
     #[test]
-    fn a_declaration_may_become_stricter_but_not_looser() {
+    fn a_declaration_keeps_its_type_and_class() {
         let schema = Schema::new([("job".to_owned(), text(false))]);
-        assert!(schema.check("job", &text(true)).is_ok());
+        assert!(schema.check("job", &text(false)).is_ok());
+        assert!(schema.check("job", &text(true)).is_err());
         assert!(schema.check("email", &text(false)).is_err());
         let number = Declaration { r#type: Type::Number, ..text(false) };
         assert!(schema.check("job", &number).is_err());

@@ -80,7 +80,7 @@ async fn traits_are_listed_by_name_with_the_built_in_ones() {
     let world = World::new().await;
     let mut client = world.tenant();
     upsert(&mut client, definition("Zeta", wire::TraitType::Time, false), "").await.unwrap();
-    upsert(&mut client, definition("city", wire::TraitType::String, true), "").await.unwrap();
+    upsert(&mut client, definition("city", wire::TraitType::String, false), "").await.unwrap();
     let all = list(&mut client, 5).await;
     let names: Vec<&str> = all.iter().map(|it| it.name.as_str()).collect();
     assert!(names.is_sorted(), "{names:?}");
@@ -89,7 +89,7 @@ async fn traits_are_listed_by_name_with_the_built_in_ones() {
         (found.meta.as_ref().unwrap().version, found.personal)
     };
     assert_eq!(version("email"), (0, true));
-    assert_eq!(version("city"), (1, true));
+    assert_eq!(version("city"), (1, false));
     assert_eq!(version("Zeta"), (1, false));
     let get = wire::GetTraitRequest { name: "nothing".to_owned() };
     assert_eq!(client.profile.get_trait(get).await.unwrap_err().code(), Code::NotFound);

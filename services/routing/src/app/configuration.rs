@@ -42,6 +42,13 @@ impl Configuration {
         self.policies.get(tenant).await
     }
 
+    /// Has the next reads see what another replica changed.
+    pub(crate) fn recheck(&self) {
+        self.policies.recheck();
+        self.agents.recheck();
+        self.teams.recheck();
+    }
+
     /// Forgets what is known of a tenant after a change.
     pub(crate) fn refresh(&self, tenant: TenantId) {
         self.policies.refresh(tenant);

@@ -62,7 +62,9 @@ impl App {
         match score::score(&self.scoring, call, &usage, self.config.scoring_timeout()).await {
             Scored::Scores(scores) => demand.scores = scores,
             Scored::Unknown => {}
-            Scored::Later => demand.score_due_us = Some(now_us + self.config.rescore_after_us(0)),
+            Scored::NotYet | Scored::Later => {
+                demand.score_due_us = Some(now_us + self.config.rescore_after_us(0))
+            }
         }
         let traceparent = server::layers::trace::traceparent();
         let request = NewRequest { demand, repeat, traceparent };

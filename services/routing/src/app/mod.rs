@@ -55,7 +55,7 @@ impl App {
         let resources = Resources::new(database.clone());
         let (writing, woken) = (database.clone(), tail.clone());
         let committer = Committer::start(
-            Options::default(),
+            Options { committers: 1, ..Options::default() }, // every batch ends in the one feed lock
             &drain.tracker(),
             drain.token(),
             move |requests| {

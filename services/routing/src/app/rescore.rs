@@ -13,11 +13,13 @@ use super::commit::{Act, Request, Verb};
 use super::score::{self, Scored, Use};
 use super::{App, now_us};
 use crate::Error;
-use crate::domain::Demand;
+use crate::domain::{Demand, State};
 use crate::store::demand;
 
 /// How many are asked for at the same time.
 const AT_ONCE: i64 = 16;
+/// A customer whom scoring does not know by then does not come any more.
+const KNOWN_BY_US: i64 = 60_000_000;
 /// The floor when no bell rings.
 const POLL: Duration = Duration::from_millis(500);
 /// More demands than this and the memory of attempts starts afresh.
@@ -52,7 +54,13 @@ async fn round(app: &App, attempts: &mut HashMap<DemandId, u32>) -> Result<usize
     if next.is_none_or(|next| next > now_us()) {
         return Ok(0);
     }
-    let demands = demand::unscored(pool, now_us(), AT_ONCE).await?;
+    let mut demands = demand::unscored(pool, now_us(), AT_ONCE).await?;
+    let found = demands.len();
+    for decided in demands.extract_if(.., |demand| demand.state != State::Queued) {
+        // It went on unscored: a score of today was no part of that decision, and what came
+        // after it must not become a feature of its own outcome.
+        demand::put_off_score(pool, &decided, None).await?;
+    }
     let answers = join_all(demands.iter().map(|demand| ask(app, demand))).await;
     for (demand, answer) in demands.iter().zip(answers) {
         match answer {
@@ -68,8 +76,11 @@ async fn round(app: &App, attempts: &mut HashMap<DemandId, u32>) -> Result<usize
                     Err(error) => return Err(error),
                 }
             }
+            Scored::NotYet if now_us() - demand.created_us > KNOWN_BY_US => {
+                demand::put_off_score(pool, demand, None).await?;
+            }
             Scored::Unknown => demand::put_off_score(pool, demand, None).await?,
-            Scored::Later => {
+            Scored::NotYet | Scored::Later => {
                 if attempts.len() >= REMEMBERED {
                     attempts.clear();
                 }
@@ -80,7 +91,7 @@ async fn round(app: &App, attempts: &mut HashMap<DemandId, u32>) -> Result<usize
             }
         }
     }
-    Ok(demands.len())
+    Ok(found)
 }
 
 async fn ask(app: &App, demand: &Demand) -> Scored {

@@ -121,11 +121,11 @@ impl Router {
         let pool = self.app.database.pool();
         let (next_us, stirred) = queue::look(pool).await?;
         if stirred {
+            // Another replica may have changed something: what is known here may be a second old.
             for tenant in stir::take(pool, epoch).await? {
-                // Another replica may have changed it: what is known here may be a second old.
-                self.app.configuration.refresh(tenant);
                 self.stirred.insert(tenant);
             }
+            self.app.configuration.recheck();
         }
         let now_us = now_us();
         let due = next_us.is_some_and(|next_us| next_us <= now_us);

@@ -41,7 +41,9 @@ impl Use {
 pub(crate) enum Scored {
     /// These; none where nothing scores.
     Scores(Vec<Score>),
-    /// It does not know the customer, and asking again will not help.
+    /// It does not know the customer: perhaps not yet.
+    NotYet,
+    /// Asking again will not help.
     Unknown,
     /// Nothing in time: to be asked again.
     Later,
@@ -65,7 +67,8 @@ pub(crate) async fn score(peer: &Peer, call: &Call, usage: &Use, at_most: Durati
             let demand = usage.demand;
             tracing::info!(%demand, code = ?status.code(), "demand is not scored");
             match status.code() {
-                Code::NotFound | Code::InvalidArgument | Code::PermissionDenied => Scored::Unknown,
+                Code::NotFound => Scored::NotYet,
+                Code::InvalidArgument | Code::PermissionDenied => Scored::Unknown,
                 _ => Scored::Later,
             }
         }

@@ -17,6 +17,8 @@ use crate::store::{self, Behind, Learned, Lease};
 
 /// When nobody rings: labels that another replica received.
 const POLL: Duration = Duration::from_millis(500);
+/// Labels that come one after the other share a checkpoint: it writes all weights.
+const GATHER: Duration = Duration::from_millis(40);
 /// More models than this and the memory starts afresh; their leases stay ours.
 const REMEMBERED: usize = 1_000;
 
@@ -48,7 +50,7 @@ impl Learner {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.app.labels.notified() => {}
+                () = self.app.labels.notified() => tokio::time::sleep(GATHER).await,
                 () = tokio::time::sleep(POLL) => {}
             }
         }
@@ -104,7 +106,7 @@ impl Learner {
         app.rules.learned(behind.tenant, &behind.model, version, knowledge);
         lease.position = to;
         self.hold(key, lease);
-        Ok(true)
+        Ok(labels.len() as i64 == limit)
     }
 
     /// The lease that is held, or a new one. It is out of the memory until the checkpoint.

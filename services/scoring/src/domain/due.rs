@@ -10,8 +10,8 @@ use aggregate::Behaviour;
 use super::features::{Moment, Reading};
 use super::scorer::{Scorer, ScorerSet, Weights};
 
-/// A month of midnights.
-const MAX_STEPS: usize = 32;
+/// A few midnights: the search runs at every event, and the timer goes on where it ended.
+const MAX_STEPS: usize = 4;
 
 /// The earliest instant after `now_us` at which a threshold is crossed, in either direction,
 /// or at which to look again; nothing if no clock moves any scorer that has thresholds.
