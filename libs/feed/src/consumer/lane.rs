@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use contracts::feed::v1::{FeedEntry, SubscribeResponse};
+use futures::FutureExt;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
@@ -90,10 +91,16 @@ impl<H: Handler> Lane<H> {
         let from = Position { epoch: held.feed_epoch, seq: held.position };
         let call = self.upstream.subscribe(from, self.shards);
         let mut answers = self.hear(held, call, cancel).await?;
-        while let Some(answer) = self.hear(held, next(&mut answers), cancel).await? {
+        let mut ahead = None;
+        loop {
+            let answer = match ahead.take() {
+                Some(heard) => heard?,
+                None => self.hear(held, next(&mut answers), cancel).await?,
+            };
+            let Some(mut answer) = answer else { return Ok(()) };
+            ahead = gather(&mut answers, &mut answer, self.max_run);
             self.accept(held, answer, cancel).await?;
         }
-        Ok(())
     }
 
     async fn accept(
@@ -199,6 +206,30 @@ impl<H: Handler> Lane<H> {
             self.metrics.delay.get_or_create(&self.label).set(delay);
         }
     }
+}
+
+/// What the stream said next, for the next round.
+type Ahead = Option<Result<Option<SubscribeResponse>, Error>>;
+
+/// Adds what is there already to an answer, up to a full run: a transaction costs a flush, so
+/// a consumer that is behind must take more at a time, not more often. What does not belong
+/// to the run is handed back.
+fn gather(
+    answers: &mut Streaming<SubscribeResponse>,
+    answer: &mut SubscribeResponse,
+    max_run: usize,
+) -> Ahead {
+    while !answer.entries.is_empty() && answer.entries.len() < max_run {
+        // Nothing is lost when nothing is there: the stream keeps what it has read of a message.
+        match answers.message().now_or_never()? {
+            Ok(Some(more)) if more.feed_epoch == answer.feed_epoch && !more.entries.is_empty() => {
+                answer.head_seq = more.head_seq;
+                answer.entries.extend(more.entries);
+            }
+            other => return Some(other.map_err(Error::from)),
+        }
+    }
+    None
 }
 
 async fn next<T>(answers: &mut Streaming<T>) -> Result<Option<T>, Error> {

@@ -45,6 +45,25 @@ async fn a_consumer_killed_between_effect_and_commit_leaves_one_effect() {
 }
 
 #[tokio::test]
+async fn a_consumer_that_is_behind_takes_more_at_a_time() {
+    let world = World::new().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let slow = Recorder { gate: Some(Arc::clone(&gate)), ..Recorder::default() };
+    let replica = world.follow(slow.clone(), quick());
+    world.change(&[change(1, 1)]).await;
+    testkit::eventually(LIMIT, "the first run", async || *slow.arrived.lock().unwrap() == 1).await;
+    // A hundred commits, each told in an answer of its own, while the first run is at work.
+    for subject in 2..=101 {
+        world.change(&[change(subject, 1)]).await;
+    }
+    gate.add_permits(1_000);
+    assert_eq!(world.wait_for(101).await, expected(101));
+    let runs = *slow.arrived.lock().unwrap();
+    assert!(runs < 20, "{runs} runs for a hundred answers that were waiting");
+    replica.end().await;
+}
+
+#[tokio::test]
 async fn a_run_that_loses_its_connection_is_repeated_whole() {
     let world = World::new().await;
     let recorder = Recorder { broken: Arc::new(Mutex::new(2)), ..Recorder::default() };
