@@ -167,12 +167,12 @@ pub(crate) fn apply(
 
 fn score(demand: &mut Demand, scores: Vec<Score>, now_us: i64) -> Result<Option<Change>, Refusal> {
     demand.score_due_us = None;
-    if demand.state == State::Closed {
-        return Err(Refusal::WrongState("the demand is closed"));
+    if demand.state != State::Queued {
+        // A score that comes after the choice was no reason for it, and what happened since
+        // must not become a feature of its own outcome.
+        return Err(Refusal::WrongState("the demand went on without scores"));
     }
-    if demand.state == State::Queued {
-        demand.wake_us = now_us;
-    }
+    demand.wake_us = now_us;
     demand.scores = scores;
     Ok(change(demand, demand.state, "scored", now_us, Effect::None))
 }

@@ -109,7 +109,7 @@ const TABLE: &[(&str, [&str; 5])] = &[
     ("time-out", ["no", "Queued", "no", "no", "no"]),
     ("breach", ["Queued", "Offered", "Accepted", "no", "no"]),
     ("remind", ["no", "no", "Accepted", "InProgress", "no"]),
-    ("score", ["Queued", "Offered", "Accepted", "InProgress", "no"]),
+    ("score", ["Queued", "no", "no", "no", "no"]),
 ];
 
 #[test]
