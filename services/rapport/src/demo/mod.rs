@@ -45,12 +45,17 @@ pub async fn run(data: Option<&Path>, calls: usize, layers: Vec<Layer>) -> anyho
         layers,
         durable: true,
     };
+    let mut signals = server::drain::signals()?;
     report::heading("Rapport: recognise, know, judge, route, learn");
     report::say("A fresh private suite is started: Postgres, Redis and five services.");
     let (suite, private) = crate::start(&options).await?;
     report::say(&format!("It is up after {:.1} s.\n", started.elapsed().as_secs_f64()));
 
-    let told = acts(&suite, &data, calls).await;
+    let told = tokio::select! {
+        told = acts(&suite, &data, calls) => told,
+        // Whoever stops it does not want its servers to stay either.
+        () = signals.next() => Err(anyhow::anyhow!("stopped; everything it had started is gone")),
+    };
     suite.stop().await;
     private.stop().await?;
     std::fs::remove_dir_all(&directory)
