@@ -1,5 +1,5 @@
 //! Scores for demands that have none yet: those that a threshold created, and those created
-//! while scoring was away. Asked again, ever more seldom, until they are scored or closed.
+//! while scoring was away. Asked again, ever more seldom, until they are scored or offered.
 
 use std::collections::HashMap;
 use std::time::Duration;
