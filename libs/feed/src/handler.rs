@@ -21,6 +21,14 @@ pub trait Handler: Send + Sync + 'static {
         entries: &[Entry],
     ) -> impl Future<Output = Result<(), HandleError>> + Send;
 
+    /// Whether an entry can have an effect at all. One that has none costs no transaction: the
+    /// checkpoint passes it with the next effect, or within about a second. Must be a function of the
+    /// entry alone.
+    fn concerns(&self, entry: &Entry) -> bool {
+        let _ = entry;
+        true
+    }
+
     /// Called after the commit, to wake the own tail or to drop cached values. A hint: called
     /// also when the outcome of a commit is unknown, not called for a commit by a process that
     /// was killed.

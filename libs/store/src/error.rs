@@ -108,6 +108,9 @@ pub enum Error {
     /// A sealed value does not open: another key, another place, or damaged.
     #[error("stored data cannot be decrypted")]
     Decrypt,
+    /// A stored value is not what was written: it does not decode.
+    #[error("stored data is damaged")]
+    Damaged(#[source] Cause),
     /// A fault of ours.
     #[error("internal error of the store")]
     Internal(#[source] Cause),
@@ -117,6 +120,16 @@ impl Error {
     /// A fault of ours, in words that quote no data.
     pub fn internal(text: impl fmt::Display) -> Self {
         Self::Internal(Cause::new(text))
+    }
+
+    /// A stored value that does not decode, in words that quote no data.
+    pub fn damaged(text: impl fmt::Display) -> Self {
+        Self::Damaged(Cause::new(text))
+    }
+
+    /// A race that the code above found out itself, in words that quote no data.
+    pub fn conflict(text: impl fmt::Display) -> Self {
+        Self::Conflict(Cause::new(text))
     }
 
     /// True if the effect is surely absent, so that repeating cannot double it.
@@ -134,7 +147,12 @@ impl Error {
     pub fn blames_one_row(&self) -> bool {
         matches!(
             self,
-            Self::Data(_) | Self::Check { .. } | Self::Unique { .. } | Self::ForeignKey { .. }
+            Self::Data(_)
+                | Self::Check { .. }
+                | Self::Unique { .. }
+                | Self::ForeignKey { .. }
+                | Self::Decrypt
+                | Self::Damaged(_)
         )
     }
 
@@ -173,7 +191,7 @@ impl Fault for Error {
                 "was already used for another request; use a new one",
             )),
             Self::NotFound => Kind::NotFound,
-            Self::Decrypt | Self::Internal(_) => Kind::Internal,
+            Self::Decrypt | Self::Damaged(_) | Self::Internal(_) => Kind::Internal,
         }
     }
 
@@ -188,7 +206,7 @@ impl Fault for Error {
             Self::Data(_) => "INVALID_FIELD",
             Self::RequestIdReused => "REQUEST_ID_REUSED",
             Self::NotFound => "NOT_FOUND",
-            Self::Decrypt | Self::Internal(_) => "INTERNAL",
+            Self::Decrypt | Self::Damaged(_) | Self::Internal(_) => "INTERNAL",
         }
     }
 

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use sqlx::PgConnection;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::Error;
@@ -21,12 +22,17 @@ pub(crate) struct Checkpoint {
     pub(crate) lease: Duration,
 }
 
-/// What the row says while its lease is held.
+/// What the row says while its lease is held, and how far beyond it nothing was to be done.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Held {
     pub(crate) epoch: i64,
     pub(crate) position: i64,
     pub(crate) feed_epoch: Option<Uuid>,
+    /// Entries up to here that the row does not know of had no effect; at least `position`. Lost
+    /// with the process: they are read again.
+    pub(crate) passed: i64,
+    /// When the row was last written.
+    pub(crate) written: Instant,
 }
 
 /// Where the row moves to.
@@ -100,7 +106,14 @@ impl Checkpoint {
             .bind(self.lease.as_secs_f64())
             .fetch_optional(connection)
             .await?;
-        Ok(row.map(|(epoch, position, feed_epoch)| Held { epoch, position, feed_epoch }))
+        let written = Instant::now();
+        Ok(row.map(|(epoch, position, feed_epoch)| Held {
+            epoch,
+            position,
+            feed_epoch,
+            passed: position,
+            written,
+        }))
     }
 
     /// Moves the row, or only renews the lease when the target is where it is; says whether the
@@ -152,5 +165,7 @@ impl Held {
     pub(crate) fn moved(&mut self, to: Target) {
         self.position = to.position;
         self.feed_epoch = to.feed_epoch;
+        self.passed = to.position;
+        self.written = Instant::now();
     }
 }

@@ -18,6 +18,8 @@ use crate::tail::Position;
 use crate::upstream::epoch;
 use crate::{Entry, Error, Handler};
 
+/// How long entries without an effect may be passed before the row knows of it.
+const PASS: Duration = Duration::from_secs(1);
 /// After so many heartbeats without a sound the connection is taken for dead.
 const SILENT_BEATS: u32 = 4;
 
@@ -113,7 +115,7 @@ impl<H: Handler> Lane<H> {
         if held.feed_epoch.is_some_and(|known| known != epoch) {
             return Err(Error::Truncated);
         }
-        let entries = read(answer.entries)?;
+        let mut entries = read(answer.entries)?;
         if entries.is_empty() {
             // A heartbeat: everything up to the head was sent.
             let moves = answer.head_seq > held.position || held.feed_epoch.is_none();
@@ -121,13 +123,14 @@ impl<H: Handler> Lane<H> {
                 self.move_to(held, answer.head_seq, epoch).await?;
             }
         }
-        let mut last = held.position;
+        let mut last = held.passed;
         for entry in &entries {
             if entry.seq <= last {
                 return Err(Error::Malformed("seq"));
             }
             last = entry.seq;
         }
+        entries.retain(|entry| self.handler.concerns(entry));
         for run in entries.chunks(self.max_run) {
             self.apply(held, run, Mode::Follow(epoch), cancel).await?;
             self.measure(answer.head_seq - held.position, run);
@@ -135,7 +138,11 @@ impl<H: Handler> Lane<H> {
                 return Err(Error::Stopped);
             }
         }
-        self.measure(answer.head_seq - held.position, &[]);
+        held.passed = last;
+        if last > held.position && held.written.elapsed() >= PASS {
+            self.move_to(held, last, epoch).await?;
+        }
+        self.measure(answer.head_seq - last, &[]);
         Ok(())
     }
 
@@ -154,7 +161,9 @@ impl<H: Handler> Lane<H> {
             if *head.get_or_insert(named) != named {
                 return Err(Error::Malformed("head_seq"));
             }
-            for run in read(answer.entries)?.chunks(self.max_run) {
+            let mut entries = read(answer.entries)?;
+            entries.retain(|entry| self.handler.concerns(entry));
+            for run in entries.chunks(self.max_run) {
                 self.apply(held, run, Mode::Bootstrap, cancel).await?;
                 applied += run.len();
             }
