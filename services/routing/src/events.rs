@@ -82,8 +82,8 @@ pub(crate) struct Crossing {
     pub(crate) customer: CustomerId,
     pub(crate) scorer: String,
     pub(crate) threshold: String,
-    /// Counts the crossings of this scorer for this customer.
-    pub(crate) count: i64,
+    /// The customer's score version at which it was crossed: no two crossings share it.
+    pub(crate) since: i64,
     pub(crate) at_us: i64,
     pub(crate) profile_version: i64,
 }
@@ -97,12 +97,15 @@ pub(crate) fn crossings(entry: &Entry) -> Result<Vec<Crossing>, HandleError> {
         .map_err(|_| HandleError::Poison("ScoreChanged does not decode".to_owned()))?;
     let mut crossings = Vec::new();
     for score in changed.scores {
-        for threshold in score.crossed_up {
+        for threshold in score.reached {
+            if !score.crossed_up.contains(&threshold.name) {
+                continue;
+            }
             crossings.push(Crossing {
                 customer: CustomerId::new(entry.subject),
                 scorer: score.scorer.clone(),
-                threshold,
-                count: score.crossing,
+                threshold: threshold.name,
+                since: threshold.since_version,
                 at_us: entry.at_us,
                 profile_version: changed.profile_version,
             });

@@ -4,26 +4,38 @@
 //! customer's score version. Nothing personal is in it.
 
 use bytes::Bytes;
-use contracts::scoring::v1::{EventKind, ScoreChanged, ScoreState};
+use contracts::scoring::v1::{EventKind, ReachedThreshold, ScoreChanged, ScoreState};
 use feed::{Entry, Shards, SnapshotKey, SnapshotSource};
 use prost::Message;
 use store::Database;
 
-use crate::domain::Standing;
+use crate::domain::{Reached, Standing};
 use crate::store::{self as tables, Subject};
 
-/// The scores of a customer changed; `crossed_up` is parallel to its scores.
-pub(crate) fn score_changed(subject: &Subject, crossed_up: &[Vec<String>]) -> Entry {
-    let state = |(score, crossed): (&Standing, &Vec<String>)| ScoreState {
+/// The scores of a customer changed, just now.
+pub(crate) fn score_changed(subject: &Subject) -> Entry {
+    entry(subject, |reached| reached.since == subject.score_version)
+}
+
+fn entry(subject: &Subject, crossed: impl Fn(&Reached) -> bool) -> Entry {
+    let reached = |reached: &Reached| ReachedThreshold {
+        name: reached.name.clone(),
+        since_version: reached.since,
+    };
+    let state = |score: &Standing| ScoreState {
         scorer: score.scorer.clone(),
         value: score.value,
         grade: score.grade().to_owned(),
-        reached: score.reached.clone(),
-        crossed_up: crossed.clone(),
-        crossing: score.crossing,
+        reached: score.reached.iter().map(reached).collect(),
+        crossed_up: score
+            .reached
+            .iter()
+            .filter(|reached| crossed(reached))
+            .map(|reached| reached.name.clone())
+            .collect(),
     };
     let data = ScoreChanged {
-        scores: subject.scores.iter().zip(crossed_up).map(state).collect(),
+        scores: subject.scores.iter().map(state).collect(),
         profile_version: subject.profile_version,
     };
     let kind = EventKind::ScoreChanged as i16;
@@ -32,8 +44,8 @@ pub(crate) fn score_changed(subject: &Subject, crossed_up: &[Vec<String>]) -> En
 }
 
 /// The customers with scores, for those who cannot follow the feed from where they are. What
-/// they missed cannot be told, so each threshold that is reached counts as crossed; the counter
-/// of crossings lets a reader act once.
+/// they missed cannot be told, so each threshold that is reached counts as crossed; since when it
+/// is lets a reader act once.
 #[derive(Debug)]
 pub struct Snapshots(pub(crate) Database);
 
@@ -45,11 +57,6 @@ impl SnapshotSource for Snapshots {
         limit: usize,
     ) -> Result<Vec<Entry>, feed::Error> {
         let subjects = tables::snapshot(self.0.pool(), shards, after, limit).await?;
-        let entry = |subject: &Subject| {
-            let reached: Vec<_> =
-                subject.scores.iter().map(|score| score.reached.clone()).collect();
-            score_changed(subject, &reached)
-        };
-        Ok(subjects.iter().map(entry).collect())
+        Ok(subjects.iter().map(|subject| entry(subject, |_| true)).collect())
     }
 }

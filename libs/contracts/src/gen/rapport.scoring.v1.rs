@@ -21,15 +21,23 @@ pub struct ScoreState {
     /// The grade, empty if the scorer has none.
     #[prost(string, tag = "3")]
     pub grade: ::prost::alloc::string::String,
-    /// The names of the scorer's thresholds that the value reaches, lowest first.
-    #[prost(string, repeated, tag = "4")]
-    pub reached: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Thresholds that the value reaches now and did not reach before.
+    /// The scorer's thresholds that the value reaches, lowest first.
+    #[prost(message, repeated, tag = "4")]
+    pub reached: ::prost::alloc::vec::Vec<ReachedThreshold>,
+    /// The names of those that it did not reach before; in a snapshot, which cannot tell, of all.
     #[prost(string, repeated, tag = "5")]
     pub crossed_up: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Counts the upward crossings of this scorer for this customer: a key that makes acting on one once possible.
-    #[prost(int64, tag = "6")]
-    pub crossing: i64,
+}
+/// A threshold that a score reaches.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReachedThreshold {
+    /// The threshold's name.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// The customer's score version at which the score crossed it upwards. With the customer, the scorer and the name a key
+    /// of that crossing for ever: it makes acting on a crossing once possible.
+    #[prost(int64, tag = "2")]
+    pub since_version: i64,
 }
 /// The kinds of entries in scoring's feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]

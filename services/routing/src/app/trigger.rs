@@ -1,7 +1,7 @@
 //! Threshold triggers: a score that crosses a threshold upwards creates a demand, exactly once.
 //!
-//! The demand's id is a keyed hash of (policy, scorer, threshold, customer, crossing), so
-//! an entry that is applied again finds it there. Its scores are logged by `rescore`; for a
+//! The demand's id is a keyed hash of (policy, scorer, threshold, customer, score version of the
+//! crossing), so an entry that is applied again, or a snapshot of it, finds it there. Its scores are logged by `rescore`; for a
 //! short grace the router waits for them.
 
 use std::collections::HashSet;
@@ -61,6 +61,11 @@ impl Handler for Thresholds {
             }
         }
         Ok(work.write(connection).await?)
+    }
+
+    fn concerns(&self, entry: &Entry) -> bool {
+        // What does not decode is for `handle` to blame.
+        !events::crossings(entry).is_ok_and(|crossings| crossings.is_empty())
     }
 
     fn committed(&self, _entries: &[Entry]) {
@@ -125,7 +130,7 @@ impl Thresholds {
         let lookup = self.0.keys.lookup().tenant(tenant)?;
         // Names hold no zero byte.
         let mut key = crossing.customer.as_bytes().to_vec();
-        key.extend_from_slice(&crossing.count.to_be_bytes());
+        key.extend_from_slice(&crossing.since.to_be_bytes());
         for name in [policy, &trigger.scorer, &trigger.threshold, &trigger.demand_kind] {
             key.extend_from_slice(name.as_bytes());
             key.push(0);

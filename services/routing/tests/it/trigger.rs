@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use contracts::routing::v1::*;
-use contracts::scoring::v1::{EventKind, ScoreChanged, ScoreState};
+use contracts::scoring::v1::{EventKind, ReachedThreshold, ScoreChanged, ScoreState};
 use feed::{Entry, Error, FeedService, Metrics, Shards, SnapshotKey, SnapshotSource, Tail};
 use kernel::TenantId;
 use prost::Message;
@@ -50,18 +50,18 @@ impl Log {
         Self { database, tail, endpoint, _clone: clone }
     }
 
-    async fn cross(&self, tenant: TenantId, customer: Uuid, crossing: i64) {
+    async fn cross(&self, tenant: TenantId, customer: Uuid, version: i64) {
+        let hot = ReachedThreshold { name: "hot".to_owned(), since_version: version };
         let score = ScoreState {
             scorer: "lead".to_owned(),
             value: 50.0,
             grade: "hot".to_owned(),
-            reached: vec!["hot".to_owned()],
+            reached: vec![hot],
             crossed_up: vec!["hot".to_owned()],
-            crossing,
         };
         let data = ScoreChanged { scores: vec![score], profile_version: 1 };
         let kind = EventKind::ScoreChanged as i16;
-        let entry = Entry::new(tenant, customer, kind, crossing, data.encode_to_vec().into());
+        let entry = Entry::new(tenant, customer, kind, version, data.encode_to_vec().into());
         let mut connection = self.database.acquire().await.unwrap();
         let mut transaction = connection.begin().await.unwrap();
         feed::append(&mut transaction, &[entry]).await.unwrap();

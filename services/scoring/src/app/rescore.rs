@@ -59,7 +59,7 @@ impl Held {
                 (scored, next_crossing(set, weights, &behaviour, now_us))
             }
         };
-        let change = transition(&subject.scores, scored);
+        let change = transition(&subject.scores, scored, subject.score_version + 1);
         subject.scores = change.scores;
         subject.scored_us = now_us;
         subject.next_due_us = due;
@@ -67,7 +67,7 @@ impl Held {
             return Ok(None);
         }
         subject.score_version += 1;
-        Ok(Some(score_changed(subject, &change.crossed_up)))
+        Ok(Some(score_changed(subject)))
     }
 
     /// The same for many, written and told: the last statements of a transaction.

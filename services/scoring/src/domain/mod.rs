@@ -21,7 +21,7 @@ pub(crate) use scorer::{Kind, Scored, ScorerSet, Weights};
 pub(crate) use spec::{
     GroupSpec, Learning, MAX_SCORERS, ModelSpec, RuleSpec, ScorecardSpec, ThresholdSpec,
 };
-pub(crate) use standing::{Standing, transition};
+pub(crate) use standing::{Reached, Standing, transition};
 pub(crate) use traits::{TraitKind, TraitSchema};
 
 /// Microseconds of a day.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::contribution::total;
 use super::spec::{GroupSpec, Learning, ModelSpec, RuleSpec, ScorecardSpec, ThresholdSpec};
+use super::standing::Change;
 use super::*;
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -309,19 +310,25 @@ fn scored(scorer: &str, value: f64, reached: &[&str]) -> Scored {
 }
 
 #[test]
-fn crossings_are_counted_upwards_only() {
-    let first = transition(&[], vec![scored("s", 30.0, &["warm"])]);
-    assert!(first.changed);
-    assert_eq!(
-        (first.scores[0].crossing, first.crossed_up[0].as_slice()),
-        (1, &["warm".to_owned()][..])
-    );
-    let same = transition(&first.scores, vec![scored("s", 30.0, &["warm"])]);
-    assert_eq!((same.changed, same.scores[0].crossing), (false, 1));
-    let up = transition(&same.scores, vec![scored("s", 60.0, &["warm", "hot"])]);
-    assert_eq!((up.scores[0].crossing, up.crossed_up[0].as_slice()), (2, &["hot".to_owned()][..]));
-    let down = transition(&up.scores, vec![scored("s", 5.0, &[])]);
-    assert_eq!((down.scores[0].crossing, down.crossed_up[0].len()), (2, 0));
-    let gone = transition(&down.scores, Vec::new());
+fn each_crossing_of_a_threshold_is_known_by_its_own_version() {
+    let since = |change: &Change| -> Vec<(String, i64)> {
+        let all = change.scores.iter().flat_map(|score| &score.reached);
+        all.map(|reached| (reached.name.clone(), reached.since)).collect()
+    };
+    let of = |name: &str, version| (name.to_owned(), version);
+    let warm = transition(&[], vec![scored("s", 30.0, &["warm"])], 1);
+    assert!(warm.changed);
+    assert_eq!(since(&warm), [of("warm", 1)]);
+    let same = transition(&warm.scores, vec![scored("s", 30.0, &["warm"])], 2);
+    assert_eq!((same.changed, since(&same)), (false, since(&warm)));
+    // Another threshold of the same scorer does not move the first one's crossing.
+    let hot = transition(&same.scores, vec![scored("s", 60.0, &["warm", "hot"])], 2);
+    assert_eq!(since(&hot), [of("warm", 1), of("hot", 2)]);
+    let down = transition(&hot.scores, vec![scored("s", 5.0, &[])], 3);
+    assert!(down.changed && since(&down).is_empty());
+    // Nor is a crossing taken for an earlier one, also when the scorer was gone in between.
+    let gone = transition(&down.scores, Vec::new(), 4);
     assert!(gone.changed && gone.scores.is_empty());
+    let again = transition(&gone.scores, vec![scored("s", 60.0, &["warm", "hot"])], 5);
+    assert_eq!(since(&again), [of("warm", 5), of("hot", 5)]);
 }

@@ -4,7 +4,7 @@
 use prost::{Message, Oneof};
 use store::Error;
 
-use crate::domain::{Contribution, Features, Kind, Logged, Scored, Standing};
+use crate::domain::{Contribution, Features, Kind, Logged, Reached, Scored, Standing};
 use crate::store::Answer;
 
 #[derive(Clone, PartialEq, Message)]
@@ -31,8 +31,9 @@ struct ScoreMessage {
     version: i64,
     #[prost(string, repeated, tag = "6")]
     reached: Vec<String>,
-    #[prost(int64, tag = "7")]
-    crossing: i64,
+    /// Of a stored score, parallel to `reached`.
+    #[prost(int64, repeated, tag = "7")]
+    since: Vec<i64>,
     /// Of a stored score the strongest, of an answer all.
     #[prost(message, repeated, tag = "8")]
     contributions: Vec<ContributionMessage>,
@@ -78,7 +79,7 @@ struct FeaturesMessage {
 }
 
 fn damaged(_: prost::DecodeError) -> Error {
-    Error::internal("a stored score does not decode")
+    Error::damaged("a stored score does not decode")
 }
 
 fn contribution(contribution: &Contribution) -> ContributionMessage {
@@ -98,6 +99,10 @@ fn contributions(messages: Vec<ContributionMessage>) -> Vec<Contribution> {
     messages.into_iter().map(read).collect()
 }
 
+fn reached(names: Vec<String>, since: Vec<i64>) -> Vec<Reached> {
+    names.into_iter().zip(since).map(|(name, since)| Reached { name, since }).collect()
+}
+
 const fn kind(is_model: bool) -> Kind {
     if is_model { Kind::Model } else { Kind::Scorecard }
 }
@@ -109,8 +114,8 @@ pub(super) fn encode_standings(scores: &[Standing]) -> Vec<u8> {
         value: score.value,
         probability: score.probability,
         version: score.version,
-        reached: score.reached.clone(),
-        crossing: score.crossing,
+        reached: score.reached.iter().map(|reached| reached.name.clone()).collect(),
+        since: score.reached.iter().map(|reached| reached.since).collect(),
         contributions: score.reasons.iter().map(contribution).collect(),
         total: 0.0,
         read: Vec::new(),
@@ -126,8 +131,7 @@ pub(super) fn decode_standings(bytes: &[u8]) -> Result<Vec<Standing>, Error> {
         value: score.value,
         probability: score.probability,
         version: score.version,
-        reached: score.reached,
-        crossing: score.crossing,
+        reached: reached(score.reached, score.since),
         reasons: contributions(score.contributions),
     };
     Ok(message.scores.into_iter().map(score).collect())
@@ -173,7 +177,7 @@ pub(super) fn encode_answers(answers: &[Answer], features: &Features) -> Vec<u8>
         probability: answer.probability,
         version: answer.version,
         reached: answer.reached.clone(),
-        crossing: 0,
+        since: Vec::new(),
         contributions: answer.contributions.iter().map(contribution).collect(),
         total: answer.total,
         read: answer.read.iter().filter_map(place).collect(),

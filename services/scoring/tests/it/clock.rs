@@ -39,7 +39,7 @@ async fn decay_below_a_threshold_and_silence_above_one_fire_by_the_clock() {
     world.move_clock(DAY_ONE + 60 * DAY);
     let (_, version, told) = changes.next().await;
     assert_eq!((version, grades(&told)), (4, [String::new(), "win-back".to_owned()]));
-    assert_eq!((told.scores[1].crossing, told.scores[1].crossed_up.len()), (1, 1));
+    assert_eq!((told.scores[1].reached[0].since_version, told.scores[1].crossed_up.len()), (4, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,7 +56,7 @@ async fn a_long_silence_crosses_upwards_once() {
     // Further ahead than one search looks: the clock goes on from where it stopped.
     world.move_clock(DAY_ONE + 100 * DAY);
     let (_, version, told) = changes.next().await;
-    assert_eq!((version, told.scores[0].crossing), (2, 1));
+    assert_eq!((version, told.scores[0].reached[0].since_version), (2, 2));
     assert_eq!(told.scores[0].crossed_up, ["win-back"]);
     assert_eq!(tenant.stored(person.id).await.unwrap()[0].grade, "win-back");
 }

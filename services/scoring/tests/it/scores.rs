@@ -25,10 +25,7 @@ async fn an_event_changes_the_score_and_the_feed_tells_of_it() {
     let (id, version, told) = changes.next().await;
     assert_eq!((id, version, told.profile_version), (person.id, 1, 1));
     assert_eq!((told.scores[0].value, told.scores[0].grade.as_str()), (10.0, "warm"));
-    assert_eq!(
-        (told.scores[0].crossed_up.as_slice(), told.scores[0].crossing),
-        (&["warm".to_owned()][..], 1)
-    );
+    assert_eq!(told.scores[0].crossed_up, ["warm"]);
 
     // Nothing of the score changes: nothing is told.
     person = person.did("Page Viewed", DAY_ONE + 1);
@@ -38,11 +35,9 @@ async fn an_event_changes_the_score_and_the_feed_tells_of_it() {
     world.profile.tell(&[person.changed(&tenant)]).await;
     let (_, version, told) = changes.next().await;
     assert_eq!((version, told.profile_version, told.scores[0].value), (2, 3, 40.0));
-    assert_eq!(told.scores[0].reached, ["warm", "hot"]);
-    assert_eq!(
-        (told.scores[0].crossed_up.as_slice(), told.scores[0].crossing),
-        (&["hot".to_owned()][..], 2)
-    );
+    let since = told.scores[0].reached.iter().map(|one| (one.name.as_str(), one.since_version));
+    assert_eq!(since.collect::<Vec<_>>(), [("warm", 1), ("hot", 2)]);
+    assert_eq!(told.scores[0].crossed_up, ["hot"]);
 
     let stored = tenant.stored(person.id).await.unwrap();
     assert_eq!(
