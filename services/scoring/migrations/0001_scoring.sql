@@ -19,8 +19,11 @@ create table subject (
     scored_us        bigint   not null,
     -- When the clock alone may move a score over a threshold.
     next_due_us      bigint,
+    -- Counts the writes: who read the row without a lock learns that it has changed since.
+    writes           bigint   not null,
     primary key (tenant_id, shard, customer_id)
 ) with (fillfactor = 70);
+alter table subject alter column behaviour set storage main;
 create index subject_by_customer on subject (tenant_id, customer_id);
 create index subject_due on subject (next_due_us) where next_due_us is not null;
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aggregate::Behaviour;
 use contracts::profile::v1::{EventKind, ProfileChanged, ProfileRedirected, TraitChanged};
 use feed::{Entry, HandleError, Handler};
 use kernel::{CustomerId, TenantId};
@@ -48,7 +47,7 @@ impl Handler for ProfileHandler {
         tenants.dedup(); // keys are sorted by tenant
         let held = Held::new(&self.0.rules, connection, &tenants, &changed).await?;
         let keys: Vec<Key> = news.customers.keys().copied().collect();
-        let known = store::lock(connection, &keys).await?;
+        let known = store::known(connection, &keys).await?;
         let mut known: BTreeMap<Key, Subject> =
             known.into_iter().map(|subject| (subject.key, subject)).collect();
 
@@ -127,8 +126,6 @@ impl News {
 
     fn changed(&mut self, entry: &Entry) -> Result<(), HandleError> {
         let message = ProfileChanged::decode(entry.data.clone()).map_err(malformed)?;
-        Behaviour::decode(&message.state)
-            .map_err(|error| HandleError::Poison(error.to_string()))?;
         let news = self.customer(entry);
         if news.behaviour.as_ref().is_none_or(|(version, _)| *version < entry.version) {
             news.behaviour = Some((entry.version, message.state.into()));

@@ -16,7 +16,8 @@ pub(crate) use ruleset::{
     traits,
 };
 pub(crate) use subject::{
-    Key, Reading, Subject, due_tenant, lock, lock_after, lock_due, read, read_many, snapshot, write,
+    Key, Reading, Subject, due_tenant, known, lock_after, lock_due, read, read_many, snapshot,
+    write,
 };
 pub(crate) use usage::{Answer, NewUse, Use, find as find_use, insert as insert_uses};
 

@@ -40,6 +40,8 @@ pub(crate) struct Subject {
     pub(crate) score_version: i64,
     pub(crate) scored_us: i64,
     pub(crate) next_due_us: Option<i64>,
+    /// Counts the writes of the row; 0 while there is none.
+    pub(crate) writes: i64,
 }
 
 impl Subject {
@@ -55,6 +57,7 @@ impl Subject {
             score_version: 0,
             scored_us: 0,
             next_due_us: None,
+            writes: 0,
         }
     }
 
@@ -64,7 +67,7 @@ impl Subject {
             return Ok(None);
         }
         let decoded = Behaviour::decode(&self.behaviour);
-        decoded.map(Some).map_err(|_| Error::internal("a stored behaviour does not decode"))
+        decoded.map(Some).map_err(|_| Error::damaged("a stored behaviour does not decode"))
     }
 }
 
@@ -81,6 +84,7 @@ fn subject(row: &PgRow) -> Result<Subject, Error> {
         score_version: row.try_get("score_version")?,
         scored_us: row.try_get("scored_us")?,
         next_due_us: row.try_get("next_due_us")?,
+        writes: row.try_get("writes")?,
     })
 }
 
@@ -88,20 +92,18 @@ fn subjects(rows: Vec<PgRow>) -> Result<Vec<Subject>, Error> {
     rows.iter().map(subject).collect()
 }
 
-const LOCK: &str = "select s.* from unnest($1::uuid[], $2::smallint[], $3::uuid[])
+const KNOWN: &str = "select s.* from unnest($1::uuid[], $2::smallint[], $3::uuid[])
         as wanted(tenant_id, shard, customer_id)
-    join subject s using (tenant_id, shard, customer_id)
-    order by s.tenant_id, s.shard, s.customer_id for no key update of s";
+    join subject s using (tenant_id, shard, customer_id)";
 
-/// Locks those that are there, in the order of their keys.
-pub(crate) async fn lock(
+/// Reads those that are there, without a lock: [`write`] finds out whether they have changed since.
+pub(crate) async fn known(
     connection: &mut PgConnection,
     keys: &[Key],
 ) -> Result<Vec<Subject>, Error> {
     let (tenants, shards, customers) = columns(keys);
-    let rows =
-        sqlx::query(LOCK).bind(tenants).bind(shards).bind(customers).fetch_all(connection).await?;
-    subjects(rows)
+    let query = sqlx::query(KNOWN).bind(tenants).bind(shards).bind(customers);
+    subjects(query.fetch_all(connection).await?)
 }
 
 fn columns(keys: &[Key]) -> (Vec<Uuid>, Vec<i16>, Vec<Uuid>) {
@@ -151,31 +153,67 @@ pub(crate) async fn lock_after(
     subjects(query.fetch_all(connection).await?)
 }
 
-const WRITE: &str = "insert into subject (tenant_id, shard, customer_id, profile_version,
-        behaviour, redirect_into, redirect_version, scores, score_version, scored_us, next_due_us)
-    select * from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::bigint[], $5::bytea[],
-        $6::uuid[], $7::bigint[], $8::bytea[], $9::bigint[], $10::bigint[], $11::bigint[])
-    on conflict (tenant_id, shard, customer_id) do update set
-        profile_version = excluded.profile_version, behaviour = excluded.behaviour,
-        redirect_into = excluded.redirect_into, redirect_version = excluded.redirect_version,
-        scores = excluded.scores, score_version = excluded.score_version,
-        scored_us = excluded.scored_us, next_due_us = excluded.next_due_us";
+// Its own statement because an upsert locks each row before it updates it.
+const UPDATE: &str = "update subject s set profile_version = u.profile_version,
+        behaviour = u.behaviour, redirect_into = u.redirect_into,
+        redirect_version = u.redirect_version, scores = u.scores,
+        score_version = u.score_version, scored_us = u.scored_us, next_due_us = u.next_due_us,
+        writes = s.writes + 1
+    from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::bigint[], $5::bytea[], $6::uuid[],
+        $7::bigint[], $8::bytea[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+        u(tenant_id, shard, customer_id, profile_version, behaviour, redirect_into,
+          redirect_version, scores, score_version, scored_us, next_due_us, writes)
+    where s.tenant_id = u.tenant_id and s.shard = u.shard and s.customer_id = u.customer_id
+        and s.writes = u.writes";
 
-/// Writes rows that are locked or new, in the order of their keys.
+const INSERT: &str = "insert into subject (tenant_id, shard, customer_id, profile_version,
+        behaviour, redirect_into, redirect_version, scores, score_version, scored_us, next_due_us,
+        writes)
+    select tenant_id, shard, customer_id, profile_version, behaviour, redirect_into,
+        redirect_version, scores, score_version, scored_us, next_due_us, writes + 1
+    from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::bigint[], $5::bytea[], $6::uuid[],
+        $7::bigint[], $8::bytea[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+        u(tenant_id, shard, customer_id, profile_version, behaviour, redirect_into,
+          redirect_version, scores, score_version, scored_us, next_due_us, writes)
+    on conflict do nothing";
+
+/// Writes rows as they were read and changed, in the order of their keys.
+///
+/// # Errors
+/// [`Error::Conflict`] when somebody else has written one of them since; then the whole
+/// transaction is to be repeated.
 pub(crate) async fn write(
     connection: &mut PgConnection,
     subjects: &[Subject],
 ) -> Result<(), Error> {
+    let (new, stored): (Vec<&Subject>, Vec<&Subject>) =
+        subjects.iter().partition(|subject| subject.writes == 0);
+    let mut written = write_by(UPDATE, connection, &stored).await?;
+    written += write_by(INSERT, connection, &new).await?;
+    if written == subjects.len() as u64 {
+        return Ok(());
+    }
+    Err(Error::conflict("a customer was scored by somebody else meanwhile"))
+}
+
+async fn write_by(
+    sql: &'static str,
+    connection: &mut PgConnection,
+    subjects: &[&Subject],
+) -> Result<u64, Error> {
+    if subjects.is_empty() {
+        return Ok(0);
+    }
     let keys: Vec<Key> = subjects.iter().map(|subject| subject.key).collect();
     let (tenants, shards, customers) = columns(&keys);
-    let numbers = |of: fn(&Subject) -> i64| subjects.iter().map(of).collect::<Vec<i64>>();
+    let numbers = |of: fn(&Subject) -> i64| subjects.iter().map(|it| of(it)).collect::<Vec<i64>>();
     let behaviours: Vec<&[u8]> = subjects.iter().map(|subject| &subject.behaviour[..]).collect();
     let into: Vec<Option<Uuid>> =
         subjects.iter().map(|subject| subject.redirect_into.map(CustomerId::uuid)).collect();
     let scores: Vec<Vec<u8>> =
         subjects.iter().map(|subject| codec::encode_standings(&subject.scores)).collect();
     let due: Vec<Option<i64>> = subjects.iter().map(|subject| subject.next_due_us).collect();
-    sqlx::query(WRITE)
+    let done = sqlx::query(sql)
         .bind(tenants)
         .bind(shards)
         .bind(customers)
@@ -187,9 +225,10 @@ pub(crate) async fn write(
         .bind(numbers(|subject| subject.score_version))
         .bind(numbers(|subject| subject.scored_us))
         .bind(due)
+        .bind(numbers(|subject| subject.writes))
         .execute(connection)
         .await?;
-    Ok(())
+    Ok(done.rows_affected())
 }
 
 /// What a read of scores needs, of one instant.
