@@ -11,7 +11,10 @@
 //!   caller hears [`Error::Full`] at once.
 //! - An error that blames a row ([`Error::blames_one_row`]) splits the batch in halves until
 //!   the bad item stands alone; the others are committed. A conflict repeats the whole batch.
-//!   Any other error is the answer to every item of the batch.
+//! - A lock that was waited for in vain ([`Error::is_lock_timeout`]) splits the batch too, in
+//!   eighths, since each look costs the time-out: one held row delays the others by three of
+//!   them in a batch of 500. When many rows are held, the batch is given up after a few.
+//! - Any other error is the answer to every item of the batch.
 //! - After cancellation nothing new is taken; what is queued is written, then the tasks end.
 
 use std::collections::VecDeque;
@@ -48,6 +51,9 @@ impl Default for Options {
 /// How often a batch is tried in all when it loses races.
 const ATTEMPTS: u32 = 3;
 const FIRST_WAIT: Duration = Duration::from_millis(10);
+/// Into how many parts a lock that is held splits a batch, and how often.
+const LOCK_PARTS: usize = 8;
+const LOCK_TIMEOUTS: u32 = 6;
 /// What a caller is told when the queue is full: about two batches.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
@@ -207,14 +213,15 @@ fn take<I, O>(shared: &Shared<I, O>) -> Vec<Job<I, O>> {
     batch
 }
 
-/// Writes a batch, in halves where a row is to blame. O(b · log n) writes for b bad items.
+/// Writes a batch, in parts where a row is to blame. O(b · log n) writes for b bad items.
 async fn commit<I, O, F, R>(batch: Vec<Job<I, O>>, write: &F)
 where
     F: Fn(Vec<Arc<I>>) -> R,
     R: Future<Output = Result<Vec<O>, Error>>,
 {
     let mut parts = vec![batch];
-    while let Some(mut part) = parts.pop() {
+    let mut lock_timeouts = 0;
+    while let Some(part) = parts.pop() {
         match write_whole(&part, write).await {
             Ok(outputs) => {
                 for (job, output) in part.into_iter().zip(outputs) {
@@ -222,17 +229,37 @@ where
                     let _ = job.answer.send(Ok(output));
                 }
             }
-            Err(error) if error.blames_one_row() && part.len() > 1 => {
-                let later = part.split_off(part.len() / 2);
-                parts.push(later);
-                parts.push(part);
-            }
-            Err(error) => {
-                for job in part {
-                    let _ = job.answer.send(Err(error.clone()));
+            Err(error) if error.blames_one_row() && part.len() > 1 => split(&mut parts, part, 2),
+            Err(error) if error.is_lock_timeout() => {
+                lock_timeouts += 1;
+                if lock_timeouts >= LOCK_TIMEOUTS {
+                    refuse(parts.drain(..).flatten().chain(part), &error);
+                } else if part.len() > 1 {
+                    split(&mut parts, part, LOCK_PARTS);
+                } else {
+                    refuse(part, &error);
                 }
             }
+            Err(error) => refuse(part, &error),
         }
+    }
+}
+
+/// Puts a part back as several, the first to be taken next.
+fn split<J>(parts: &mut Vec<Vec<J>>, mut part: Vec<J>, into: usize) {
+    let size = part.len().div_ceil(into);
+    while part.len() > size {
+        // The last one is the short one.
+        let rest = part.len() % size;
+        let length = if rest == 0 { size } else { rest };
+        parts.push(part.split_off(part.len() - length));
+    }
+    parts.push(part);
+}
+
+fn refuse<I, O>(jobs: impl IntoIterator<Item = Job<I, O>>, error: &Error) {
+    for job in jobs {
+        let _ = job.answer.send(Err(error.clone()));
     }
 }
 

@@ -156,6 +156,12 @@ impl Error {
         )
     }
 
+    /// True if a lock was waited for in vain: one row may be held, or many.
+    #[must_use]
+    pub fn is_lock_timeout(&self) -> bool {
+        matches!(self, Self::Busy(cause) if cause.sqlstate() == Some(LOCK_NOT_AVAILABLE))
+    }
+
     /// True if `name` is the constraint that refused the row.
     #[must_use]
     pub fn violates(&self, name: &str) -> bool {
@@ -272,6 +278,8 @@ fn from_answer(answer: &dyn sqlx::error::DatabaseError) -> Error {
     classify(&sqlstate, place, answer.message())
 }
 
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
 /// The one table from SQLSTATE to error.
 fn classify(sqlstate: &str, place: &str, message: &str) -> Error {
     let constraint = place.to_owned();
@@ -283,8 +291,8 @@ fn classify(sqlstate: &str, place: &str, message: &str) -> Error {
         "40001" | "40P01" => Error::Conflict(with_text()),
         "23505" => Error::Unique { constraint },
         "23503" | "23001" => Error::ForeignKey { constraint },
-        // lock_not_available, query_canceled (statement time-out), too_many_connections
-        "55P03" | "57014" | "53300" => Error::Busy(with_text()),
+        // query_canceled is a statement time-out, 53300 too_many_connections
+        LOCK_NOT_AVAILABLE | "57014" | "53300" => Error::Busy(with_text()),
         // transaction_resolution_unknown, and shut-downs that may hit a COMMIT
         "08007" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => {
             Error::Unavailable { certainly_not_committed: false, cause: broken() }
@@ -316,6 +324,7 @@ mod tests {
         assert!(matches!(of("40P01"), Error::Conflict(_)));
         assert!(matches!(of("55P03"), Error::Busy(_)));
         assert!(matches!(of("57014"), Error::Busy(_)));
+        assert!(of("55P03").is_lock_timeout() && !of("57014").is_lock_timeout());
         assert!(matches!(of("22P02"), Error::Data(_)));
         assert!(matches!(of("42P01"), Error::Internal(_)));
         assert!(of("23505").violates("customer_pkey"));

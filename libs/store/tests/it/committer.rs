@@ -1,8 +1,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use store::committer::Options;
-use store::{Cause, Committer, Error};
+use store::{Cause, Committer, Database, Error, database};
+use testkit::TestDatabase;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -175,4 +177,60 @@ async fn many_callers_each_get_their_own_answer() {
         let expected = if item % 97 == 0 { Err(data_error()) } else { Ok(item * 10) };
         assert_eq!(answer.await.unwrap(), expected, "item {item}");
     }
+}
+
+/// Counts up rows of table `tally`, as one batch; notes how many batches were tried.
+async fn tallies(lock_timeout: Duration) -> (TestDatabase, Database, Committer<String, ()>, Tried) {
+    let (clone, _) = crate::database().await;
+    let options = database::Options { lock_timeout, ..crate::options(clone.url()) };
+    let database = Database::connect(&options).await.unwrap();
+    let tried = Tried::default();
+    let (writer, count) = (database.clone(), Arc::clone(&tried));
+    let write = move |names: Vec<Arc<String>>| {
+        let database = writer.clone();
+        count.fetch_add(1, Ordering::SeqCst);
+        async move {
+            let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+            let sql = "update tally set count = count + 1 where name = any($1)";
+            store::transaction!(&database, async |connection| {
+                sqlx::query(sql).bind(&names).execute(connection).await?;
+                Ok::<_, Error>(vec![(); names.len()])
+            })
+        }
+    };
+    let tasks = TaskTracker::new();
+    let committer = Committer::start(ONE, &tasks, CancellationToken::new(), write);
+    let sql = "insert into tally select 'n' || n, 1 from generate_series(0, 63) n";
+    sqlx::query(sql).execute(database.pool()).await.unwrap();
+    (clone, database, committer, tried)
+}
+
+type Tried = Arc<AtomicUsize>;
+
+#[tokio::test]
+async fn a_row_that_somebody_holds_delays_the_others_and_fails_alone() {
+    let (_clone, database, committer, tried) = tallies(Duration::from_millis(200)).await;
+    let mut holder = database.begin().await.unwrap();
+    let hold = "select from tally where name = 'n7' for update";
+    sqlx::query(hold).execute(&mut *holder).await.unwrap();
+    let submit = |n: usize| {
+        let committer = committer.clone();
+        async move { committer.submit(format!("n{n}"), 1).await }
+    };
+    let answers = futures::future::join_all((0..64).map(submit)).await;
+    for (n, answer) in answers.into_iter().enumerate() {
+        match answer {
+            Ok(()) => assert_ne!(n, 7),
+            Err(error) => assert!(n == 7 && error.is_lock_timeout(), "{n}: {error:?}"),
+        }
+    }
+    let before = tried.load(Ordering::SeqCst);
+    assert!(before <= 1 + 1 + 8 + 8, "{before} batches");
+
+    let all = "select from tally for update";
+    sqlx::query(all).execute(&mut *holder).await.unwrap();
+    let answers = futures::future::join_all((0..64).map(submit)).await;
+    assert!(answers.iter().all(|it| it.as_ref().is_err_and(Error::is_lock_timeout)));
+    let looks = tried.load(Ordering::SeqCst) - before;
+    assert!(looks <= 1 + 6, "given up after {looks} looks");
 }
