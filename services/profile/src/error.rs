@@ -55,7 +55,7 @@ impl From<Error> for ::store::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Store(error) | Error::Feed(feed::Error::Database(error)) => error,
-            Error::State(error) => Self::internal(error),
+            Error::State(error) => Self::damaged(error),
             other => Self::internal(other),
         }
     }

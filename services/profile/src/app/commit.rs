@@ -3,8 +3,11 @@
 //! Locks are taken in one order by every writer of this service: events (by their unique key),
 //! fragments, customers, feed; each sorted. The customer comes from the locked fragment: one
 //! that was looked up before may have changed by a move.
+//!
+//! Stored state that does not read back is one evidence's trouble: the transaction is rolled
+//! back and repeated without that evidence, whose events are refused.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use aggregate::{Behaviour, Personal};
@@ -22,9 +25,48 @@ use crate::store::{customer, ledger};
 
 /// What became of one event of a chunk.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Committed {
-    pub(crate) place: Place,
-    pub(crate) is_new: bool,
+pub(crate) enum Committed {
+    Stored {
+        place: Place,
+        is_new: bool,
+    },
+    /// What is stored of its evidence, or of that one's customer, is damaged.
+    Refused,
+}
+
+/// Why a batch was not written.
+enum Failure {
+    /// For these evidences, each with the reason. Never empty.
+    Damaged(Vec<(EvidenceKey, ::store::Error)>),
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<::store::Error> for Failure {
+    fn from(error: ::store::Error) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl From<fold::Damaged> for Failure {
+    fn from(damaged: fold::Damaged) -> Self {
+        let reason = |(key, error)| (key, ::store::Error::damaged(error));
+        Self::Damaged(damaged.into_iter().map(reason).collect())
+    }
+}
+
+impl ::store::FromStore for Failure {
+    fn as_store(&self) -> Option<&::store::Error> {
+        match self {
+            Self::Other(error) => error.as_store(),
+            Self::Damaged(_) => None,
+        }
+    }
 }
 
 /// Commits chunks; answers for each the outcomes of its rows, in order.
@@ -32,17 +74,46 @@ pub(crate) async fn write(
     shared: Shared,
     chunks: Vec<Arc<Queued>>,
 ) -> Result<Vec<Vec<Committed>>, ::store::Error> {
-    let batch = Batch::new(&chunks);
-    let written: Result<Written, Error> =
-        ::store::transaction!(&shared.database, async |connection| batch.write(connection).await);
-    let written = written.map_err(::store::Error::from)?;
+    let mut damaged = HashSet::new();
+    let written = write_readable(&shared, &chunks, &mut damaged).await?;
     if !written.changed.is_empty() {
         shared.tail.wake();
         shared.profiles.forget(&written.changed).await;
     }
     let mut committed = written.committed.into_iter();
-    let of_chunk = |chunk: &Arc<Queued>| committed.by_ref().take(chunk.0.rows.len()).collect();
+    let mut outcome = |row: &Row| {
+        let is_damaged = damaged.contains(&(row.tenant, row.known.evidence));
+        if is_damaged { None } else { committed.next() }.unwrap_or(Committed::Refused)
+    };
+    let of_chunk = |chunk: &Arc<Queued>| chunk.0.rows.iter().map(&mut outcome).collect();
     Ok(chunks.iter().map(of_chunk).collect())
+}
+
+/// Writes the events of all evidence that is not damaged; tells which is. Each repetition
+/// leaves out more evidence, so it ends.
+async fn write_readable(
+    shared: &Shared,
+    chunks: &[Arc<Queued>],
+    damaged: &mut HashSet<EvidenceKey>,
+) -> Result<Written, ::store::Error> {
+    loop {
+        let batch = Batch::new(chunks, damaged);
+        let written: Result<Written, Failure> =
+            ::store::transaction!(&shared.database, async |connection| batch
+                .write(connection)
+                .await);
+        match written {
+            Ok(written) => return Ok(written),
+            Err(Failure::Other(error)) => return Err(error.into()),
+            Err(Failure::Damaged(found)) => {
+                for ((tenant, evidence), error) in found {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(%tenant, %evidence, error, "stored state cannot be read");
+                    damaged.insert((tenant, evidence));
+                }
+            }
+        }
+    }
 }
 
 /// All rows of a batch, in the order of the calls, and their order by key.
@@ -70,10 +141,11 @@ struct Change<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(chunks: &'a [Arc<Queued>]) -> Self {
+    fn new(chunks: &'a [Arc<Queued>], left_out: &HashSet<EvidenceKey>) -> Self {
         let rows: Vec<(&Row, &Chunk)> = chunks
             .iter()
             .flat_map(|chunk| chunk.0.rows.iter().map(move |row| (row, &*chunk.0)))
+            .filter(|(row, _)| !left_out.contains(&(row.tenant, row.known.evidence)))
             .collect();
         let mut sorted: Vec<usize> = (0..rows.len()).collect();
         // Stable: of two events with one key the first to arrive counts.
@@ -93,7 +165,7 @@ impl<'a> Batch<'a> {
         Self { rows, distinct, fragments, fragment_of }
     }
 
-    async fn write(&self, connection: &mut PgConnection) -> Result<Written, Error> {
+    async fn write(&self, connection: &mut PgConnection) -> Result<Written, Failure> {
         let new_rows = self.insert_events(connection).await?;
         let mut changes = self.changes(&new_rows);
         let locked = self.lock_fragments(connection, &changes).await?;
@@ -109,17 +181,7 @@ impl<'a> Batch<'a> {
         let siblings = fragment::of_customers(connection, &folded.to_merge(&versions)).await?;
         let customers = folded.customers(&locked, &versions, &siblings)?;
         if !customers.is_empty() {
-            let mut fragments = Vec::with_capacity(folded.fragments.len());
-            for new in &folded.fragments {
-                let old = &locked[new.at];
-                let personal = match changes.get(&new.at) {
-                    Some(change) => personal(change, old)?,
-                    None => None,
-                };
-                let key = (old.tenant, old.evidence);
-                let behaviour = &new.behaviour;
-                fragments.push(Folded { key, version: old.version + 1, behaviour, personal });
-            }
+            let fragments = written_fragments(&folded, &changes, &locked)?;
             fragment::write(connection, &fragments).await?;
             ledger::insert(connection, &self.entries(&new_rows)).await?;
             customer::write(connection, &customers).await?;
@@ -256,7 +318,7 @@ impl<'a> Batch<'a> {
             let customer = fragment.customer;
             let version = versions.get(&(fragment.tenant, customer)).copied().unwrap_or_default();
             let place = Place { customer, evidence: fragment.evidence, version };
-            Committed { place, is_new: is_new[at] }
+            Committed::Stored { place, is_new: is_new[at] }
         };
         (0..self.rows.len()).map(committed).collect()
     }
@@ -267,15 +329,42 @@ fn key(row: &Row) -> (TenantId, kernel::Shard, EvidenceId, &str) {
     (row.tenant, row.shard, row.known.evidence, &row.event.message_id)
 }
 
+/// The folded fragments with their personal parts.
+fn written_fragments<'a>(
+    folded: &'a fold::Folded,
+    changes: &BTreeMap<usize, Change<'_>>,
+    locked: &[Fragment],
+) -> Result<Vec<Folded<'a>>, Failure> {
+    let mut fragments = Vec::with_capacity(folded.fragments.len());
+    let mut damaged = Vec::new();
+    for new in &folded.fragments {
+        let old = &locked[new.at];
+        let key = (old.tenant, old.evidence);
+        let personal = match changes.get(&new.at).map(|change| personal(change, old)) {
+            Some(Ok(personal)) => personal,
+            Some(Err(error)) if error.blames_one_row() => {
+                damaged.push((key, error));
+                continue;
+            }
+            Some(Err(error)) => return Err(error.into()),
+            None => None,
+        };
+        let (version, behaviour) = (old.version + 1, &new.behaviour);
+        fragments.push(Folded { key, version, behaviour, personal });
+    }
+    if damaged.is_empty() { Ok(fragments) } else { Err(Failure::Damaged(damaged)) }
+}
+
 /// The new personal part, sealed; nothing if it stays as it is.
-fn personal(change: &Change<'_>, old: &Fragment) -> Result<Option<Vec<u8>>, Error> {
+fn personal(change: &Change<'_>, old: &Fragment) -> Result<Option<Vec<u8>>, ::store::Error> {
     if change.personal.is_empty() {
         return Ok(None);
     }
     let place = (old.tenant, old.evidence);
     let key = &change.row.known.key;
     let mut state = match &old.personal {
-        Some(sealed) => Personal::decode(&seal::open_personal(key, place, sealed)?)?,
+        Some(sealed) => Personal::decode(&seal::open_personal(key, place, sealed)?)
+            .map_err(::store::Error::damaged)?,
         None => Personal::default(),
     };
     if !state.merge(&change.personal) {

@@ -170,7 +170,9 @@ impl Ingest {
         }
         self.keep(call.tenant(), refused, received_us).await?;
         let traceparent = server::layers::trace::traceparent();
-        let committed = self.commit(Chunk { rows, received_us, traceparent }, patience).await?;
+        let chunk = Arc::new(Chunk { rows, received_us, traceparent });
+        let committed = self.commit(&chunk, patience).await?;
+        self.keep(call.tenant(), unreadable(&chunk, &committed)?, received_us).await?;
         Ok(self.joined(outcomes, committed))
     }
 
@@ -181,8 +183,11 @@ impl Ingest {
         let mut all = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
             let outcome = outcome.or_else(|| {
-                let Committed { place, is_new } = committed.next()?;
-                Some(if is_new { Outcome::Accepted(place) } else { Outcome::Duplicate(place) })
+                Some(match committed.next()? {
+                    Committed::Stored { place, is_new: true } => Outcome::Accepted(place),
+                    Committed::Stored { place, is_new: false } => Outcome::Duplicate(place),
+                    Committed::Refused => Outcome::Rejected(damaged()),
+                })
             });
             match &outcome {
                 Some(Outcome::Accepted(_)) => metrics.accepted.inc(),
@@ -195,20 +200,23 @@ impl Ingest {
         all
     }
 
-    async fn commit(&self, chunk: Chunk, patience: Patience) -> Result<Vec<Committed>, Error> {
+    async fn commit(
+        &self,
+        chunk: &Arc<Chunk>,
+        patience: Patience,
+    ) -> Result<Vec<Committed>, Error> {
         let weight = chunk.rows.len();
         if weight == 0 {
             return Ok(Vec::new());
         }
-        let chunk = Arc::new(chunk);
         if patience == Patience::None {
-            return Ok(self.committer.submit(Queued(chunk), weight).await?);
+            return Ok(self.committer.submit(Queued(Arc::clone(chunk)), weight).await?);
         }
         let permits = u32::try_from(weight).unwrap_or(u32::MAX);
         // The semaphore is never closed.
         let _place = self.streamed.acquire_many(permits).await;
         loop {
-            match self.committer.submit(Queued(Arc::clone(&chunk)), weight).await {
+            match self.committer.submit(Queued(Arc::clone(chunk)), weight).await {
                 // Single calls filled the rest.
                 Err(::store::Error::Full { retry_after }) => tokio::time::sleep(retry_after).await,
                 result => return Ok(result?),
@@ -244,6 +252,28 @@ fn sealed(tenant: TenantId, known: &Known, good: Incoming) -> Result<Row, Error>
     let payload = seal::event(&known.key, place, &good.event.message_id, &good.payload)?;
     let shard = Shard::of(known.evidence.uuid());
     Ok(Row { tenant, shard, known: known.clone(), event: good.event, payload })
+}
+
+/// What the caller of an event hears whose profile cannot be read.
+pub(super) const DAMAGED: &str =
+    "what is stored under these is damaged; send the event again once that is repaired";
+
+fn damaged() -> Violations {
+    Violations::of("identifiers", DAMAGED)
+}
+
+/// The events of a chunk that were refused at the commit, opened, to be kept.
+fn unreadable(chunk: &Chunk, committed: &[Committed]) -> Result<Vec<Refused>, Error> {
+    let mut refused = Vec::new();
+    for (row, committed) in chunk.rows.iter().zip(committed) {
+        if let Committed::Refused = committed {
+            let place = (row.tenant, row.known.evidence);
+            let (key, id) = (&row.known.key, &row.event.message_id);
+            let payload = seal::open_event(key, place, id, &row.payload)?;
+            refused.push(Refused { payload, violations: damaged() });
+        }
+    }
+    Ok(refused)
 }
 
 pub(crate) async fn give_way(at: usize) {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use aggregate::{Behaviour, Error};
+use aggregate::{Behaviour, Error, limit};
 use kernel::{CustomerId, EvidenceId, TenantId};
 
 /// A fragment as it was locked.
@@ -84,14 +84,28 @@ pub(crate) struct Folded {
     shares: BTreeMap<CustomerKey, Share>,
 }
 
+/// Evidence whose events cannot be folded, and why: state that does not decode, its own or its
+/// customer's. Never empty where it is an error.
+pub(crate) type Damaged = Vec<(EvidenceKey, Error)>;
+
+/// The stored form, if it can be read again.
+///
+/// # Errors
+/// [`Error::TooLong`].
+pub(crate) fn encoded(state: &Behaviour) -> Result<Vec<u8>, Error> {
+    let bytes = state.encode();
+    if bytes.len() > limit::MAX_BYTES { Err(Error::TooLong) } else { Ok(bytes) }
+}
+
 /// Folds deltas (by place among the locked fragments) into fragments.
 ///
 /// # Errors
-/// A stored state that does not decode.
+/// All evidence of the batch that is damaged.
 pub(crate) fn fold(
     locked: &[Fragment],
     deltas: BTreeMap<usize, Behaviour>,
-) -> Result<Folded, Error> {
+) -> Result<Folded, Damaged> {
+    let mut damaged = Damaged::new();
     let mut folded = Folded {
         fragments: Vec::with_capacity(deltas.len()),
         deltas: Vec::with_capacity(deltas.len()),
@@ -100,12 +114,12 @@ pub(crate) fn fold(
     for (at, delta) in deltas {
         let Some(fragment) = locked.get(at) else { continue };
         let is_first = fragment.version == 0;
-        let behaviour = if is_first {
-            delta.encode()
-        } else {
-            let mut state = Behaviour::decode(&fragment.behaviour)?;
-            state.merge(&delta);
-            state.encode()
+        let behaviour = match fragment.with(&delta) {
+            Ok(behaviour) => behaviour,
+            Err(error) => {
+                damaged.push(((fragment.tenant, fragment.evidence), error));
+                continue;
+            }
         };
         let share = folded.shares.entry((fragment.tenant, fragment.customer)).or_default();
         share.fragments.push(folded.fragments.len());
@@ -113,7 +127,19 @@ pub(crate) fn fold(
         folded.fragments.push(NewFragment { at, behaviour });
         folded.deltas.push(delta);
     }
-    Ok(folded)
+    if damaged.is_empty() { Ok(folded) } else { Err(damaged) }
+}
+
+impl Fragment {
+    /// The state with a delta more.
+    fn with(&self, delta: &Behaviour) -> Result<Vec<u8>, Error> {
+        if self.version == 0 {
+            return encoded(delta);
+        }
+        let mut state = Behaviour::decode(&self.behaviour)?;
+        state.merge(delta);
+        encoded(&state)
+    }
 }
 
 impl Folded {
@@ -134,37 +160,53 @@ impl Folded {
     /// of those [`Folded::to_merge`] named.
     ///
     /// # Errors
-    /// A stored state that does not decode.
+    /// All evidence of the batch that belongs to a damaged customer.
     pub(crate) fn customers(
         &self,
         locked: &[Fragment],
         customers: &[Customer],
         stored: &HashMap<CustomerKey, Vec<(EvidenceId, Vec<u8>)>>,
-    ) -> Result<Vec<NewCustomer>, Error> {
+    ) -> Result<Vec<NewCustomer>, Damaged> {
         let mut changed = Vec::with_capacity(self.shares.len());
+        let mut damaged = Damaged::new();
         for customer in customers {
             let key = (customer.tenant, customer.customer);
             let Some(share) = self.shares.get(&key) else { continue };
-            let fragments = customer.fragments + share.joined;
-            let (behaviour, single) = match &customer.behaviour {
-                _ if fragments < 2 => (None, self.single(share)),
-                Some(bytes) => {
-                    let mut state = Behaviour::decode(bytes)?;
-                    for at in &share.fragments {
-                        state.merge(&self.deltas[*at]);
-                    }
-                    (Some(state.encode()), Vec::new())
+            let others = stored.get(&key).map_or(&[][..], Vec::as_slice);
+            match self.customer(locked, customer, share, others) {
+                Ok(new) => changed.push(new),
+                Err(error) => {
+                    let evidence = |at: &usize| locked[self.fragments[*at].at].evidence;
+                    let key = |at| ((customer.tenant, evidence(at)), error.clone());
+                    damaged.extend(share.fragments.iter().map(key));
                 }
-                None => {
-                    let others = stored.get(&key).map_or(&[][..], Vec::as_slice);
-                    (Some(self.merged(locked, share, others)?), Vec::new())
-                }
-            };
-            let version = customer.version + 1;
-            let (tenant, customer) = key;
-            changed.push(NewCustomer { tenant, customer, version, fragments, behaviour, single });
+            }
         }
-        Ok(changed)
+        if damaged.is_empty() { Ok(changed) } else { Err(damaged) }
+    }
+
+    fn customer(
+        &self,
+        locked: &[Fragment],
+        customer: &Customer,
+        share: &Share,
+        others: &[(EvidenceId, Vec<u8>)],
+    ) -> Result<NewCustomer, Error> {
+        let fragments = customer.fragments + share.joined;
+        let (behaviour, single) = match &customer.behaviour {
+            _ if fragments < 2 => (None, self.single(share)),
+            Some(bytes) => {
+                let mut state = Behaviour::decode(bytes)?;
+                for at in &share.fragments {
+                    state.merge(&self.deltas[*at]);
+                }
+                (Some(encoded(&state)?), Vec::new())
+            }
+            None => (Some(self.merged(locked, share, others)?), Vec::new()),
+        };
+        let (tenant, version) = (customer.tenant, customer.version + 1);
+        let customer = customer.customer;
+        Ok(NewCustomer { tenant, customer, version, fragments, behaviour, single })
     }
 
     fn single(&self, share: &Share) -> Vec<u8> {
@@ -191,6 +233,6 @@ impl Folded {
                 state.merge(&Behaviour::decode(behaviour)?);
             }
         }
-        Ok(state.encode())
+        encoded(&state)
     }
 }
