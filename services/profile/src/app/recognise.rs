@@ -16,6 +16,7 @@ use kernel::{CustomerId, EvidenceId, TenantId};
 use moka::future::Cache;
 use server::{Call, Peer};
 
+use super::ingest::DAMAGED;
 use super::{Shared, seal};
 use crate::error::Error;
 use crate::store::fragment::{self, NewMapping};
@@ -87,8 +88,10 @@ impl Recognise {
         for (id, wrapped) in keys {
             let Some(wrapped) = wrapped else { continue };
             let known = open(tenant, tenant_key, id, &wrapped)?;
-            self.known.insert((tenant, id), known.clone()).await;
-            found.insert(id, Ok(known));
+            if let Ok(known) = &known {
+                self.known.insert((tenant, id), known.clone()).await;
+            }
+            found.insert(id, known);
         }
         missing.retain(|(id, _)| !found.contains_key(id));
         Ok(())
@@ -118,12 +121,14 @@ impl Recognise {
                 }
             }
         }
-        let keys = self.make(tenant, &mut rows).await?;
+        let keys = self.make(&mut rows).await?;
         for (id, evidence) in named {
             let wrapped = keys.get(&evidence).ok_or_else(missing_row)?;
             let known = open(tenant, tenant_key, evidence, wrapped)?;
-            self.known.insert((tenant, id), known.clone()).await;
-            found.insert(id, Ok(known));
+            if let Ok(known) = &known {
+                self.known.insert((tenant, id), known.clone()).await;
+            }
+            found.insert(id, known);
         }
         Ok(())
     }
@@ -161,44 +166,36 @@ impl Recognise {
     }
 
     /// Makes map rows and keys where there are none; answers the wrapped keys in force. In
-    /// transactions of their own: a row without events is harmless, and the key must be
+    /// one statement of its own: a row without events is harmless, and the key must be
     /// settled before an event is sealed with it.
     async fn make(
         &self,
-        tenant: TenantId,
         rows: &mut Vec<NewMapping>,
     ) -> Result<HashMap<EvidenceId, Vec<u8>>, Error> {
         let database = &self.shared.database;
         // Two sets of identifiers may be one evidence under the tenant's rules.
         rows.sort_unstable_by_key(|row| row.evidence);
         rows.dedup_by_key(|row| row.evidence);
-        let mut connection = database.acquire().await?;
-        fragment::insert(&mut connection, rows).await?;
-        drop(connection);
-        let ids: Vec<EvidenceId> = rows.iter().map(|row| row.evidence).collect();
-        let stored = fragment::keys(database, tenant, &ids).await?;
-        let mut keys = HashMap::with_capacity(rows.len());
-        for row in rows.iter() {
-            let ours = row.wrapped_key.as_deref().unwrap_or_default();
-            let wrapped = match stored.get(&row.evidence) {
-                Some(Some(wrapped)) => wrapped.clone(),
-                // It moved before its first event came.
-                _ => fragment::set_key(database, tenant, row.evidence, ours).await?,
-            };
-            keys.insert(row.evidence, wrapped);
-        }
-        Ok(keys)
+        Ok(fragment::insert_with_keys(database, rows).await?)
     }
 }
 
+/// The key of an evidence; one that does not open is this evidence's trouble only.
 fn open(
     tenant: TenantId,
     tenant_key: &TenantKey,
     evidence: EvidenceId,
     wrapped: &[u8],
-) -> Result<Known, Error> {
-    let key = Arc::new(seal::open_key(tenant, tenant_key, evidence, wrapped)?);
-    Ok(Known { evidence, key })
+) -> Result<Result<Known, String>, Error> {
+    match seal::open_key(tenant, tenant_key, evidence, wrapped) {
+        Ok(key) => Ok(Ok(Known { evidence, key: Arc::new(key) })),
+        Err(error) if error.blames_one_row() => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(%tenant, %evidence, error, "the key of an evidence does not open");
+            Ok(Err(DAMAGED.to_owned()))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn row(

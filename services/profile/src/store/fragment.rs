@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use ::store::{Database, Error};
 use kernel::{CustomerId, EvidenceId, Shard, TenantId};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use crate::domain::fold::{CustomerKey, EvidenceKey, Fragment};
@@ -53,6 +53,13 @@ pub(crate) async fn insert(
     if rows.is_empty() {
         return Ok(());
     }
+    inserting(INSERT, rows).execute(connection).await?;
+    Ok(())
+}
+
+type Inserting<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+fn inserting<'q>(sql: &'static str, rows: &'q mut [NewMapping]) -> Inserting<'q> {
     rows.sort_unstable_by_key(|row| key_order((row.tenant, row.evidence)));
     let tenants: Vec<Uuid> = rows.iter().map(|row| row.tenant.uuid()).collect();
     let shards: Vec<i16> = rows.iter().map(|row| Shard::of(row.evidence.uuid()).number()).collect();
@@ -60,35 +67,40 @@ pub(crate) async fn insert(
     let customers: Vec<Uuid> = rows.iter().map(|row| row.customer.uuid()).collect();
     let versions: Vec<i64> = rows.iter().map(|row| row.map_version).collect();
     let wrapped: Vec<Option<&[u8]>> = rows.iter().map(|row| row.wrapped_key.as_deref()).collect();
-    sqlx::query(INSERT)
+    sqlx::query(sql)
         .bind(tenants)
         .bind(shards)
         .bind(evidence)
         .bind(customers)
         .bind(versions)
         .bind(wrapped)
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
-const SET_KEY: &str = "update fragment set wrapped_key = coalesce(wrapped_key, $4)
-    where tenant_id = $1 and shard = $2 and evidence_id = $3 returning wrapped_key";
+// A row may be there without a key: its evidence moved before its first event came. One with
+// a key was made a moment ago by another call, so that writing it once more is rare.
+const INSERT_WITH_KEYS: &str = "insert into fragment
+    (tenant_id, shard, evidence_id, customer_id, map_version, wrapped_key)
+    select * from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::uuid[], $5::bigint[],
+        $6::bytea[])
+    on conflict (tenant_id, shard, evidence_id) do update
+    set wrapped_key = coalesce(fragment.wrapped_key, excluded.wrapped_key)
+    returning evidence_id, wrapped_key";
 
-/// Gives a fragment its key unless it has one; answers the one in force.
-pub(crate) async fn set_key(
+/// Makes map rows (of one tenant) that are not there, and gives those a key that have none;
+/// answers the wrapped keys in force. Sorts the rows as [`insert`].
+pub(crate) async fn insert_with_keys(
     database: &Database,
-    tenant: TenantId,
-    evidence: EvidenceId,
-    wrapped_key: &[u8],
-) -> Result<Vec<u8>, Error> {
-    Ok(sqlx::query_scalar(SET_KEY)
-        .bind(tenant.uuid())
-        .bind(Shard::of(evidence.uuid()).number())
-        .bind(evidence.uuid())
-        .bind(wrapped_key)
-        .fetch_one(database.pool())
-        .await?)
+    rows: &mut [NewMapping],
+) -> Result<HashMap<EvidenceId, Vec<u8>>, Error> {
+    if rows.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let inserted = inserting(INSERT_WITH_KEYS, rows).fetch_all(database.pool()).await?;
+    let mut keys = HashMap::with_capacity(inserted.len());
+    for row in inserted {
+        keys.insert(EvidenceId::new(row.try_get(0)?), row.try_get(1)?);
+    }
+    Ok(keys)
 }
 
 /// The order in which fragments are inserted and locked.

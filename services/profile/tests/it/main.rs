@@ -1,6 +1,7 @@
 //! The profile service against a real Postgres, a real Redis and a real identity service.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod damage;
 mod fold;
 mod ingest;
 mod privacy;
