@@ -25,7 +25,10 @@ create table subject (
 ) with (fillfactor = 70);
 alter table subject alter column behaviour set storage main;
 create index subject_by_customer on subject (tenant_id, customer_id);
+-- Is anybody due? And who of one tenant, however many others are?
 create index subject_due on subject (next_due_us) where next_due_us is not null;
+create index subject_due_of_tenant on subject (tenant_id, next_due_us)
+    where next_due_us is not null;
 
 -- What profile declared. Kind 0: deleted, kept for its version.
 create table trait (

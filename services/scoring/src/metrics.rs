@@ -1,7 +1,15 @@
 //! What an operator watches besides the feed.
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
+
+/// A task in the background.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Task {
+    task: &'static str,
+}
 
 /// The metrics of scoring in one process.
 #[derive(Debug, Clone, Default)]
@@ -11,6 +19,7 @@ pub(crate) struct Metrics {
     pub(crate) scored_by_sweep: Counter,
     pub(crate) uses: Counter,
     pub(crate) labels_learned: Counter,
+    passed_over: Family<Task, Counter>,
 }
 
 impl Metrics {
@@ -26,5 +35,15 @@ impl Metrics {
         scoring.register("uses", "Scores logged as used", self.uses.clone());
         let learned = self.labels_learned.clone();
         scoring.register("labels_learned", "Labels learned, over all models", learned);
+        let passed_over = self.passed_over.clone();
+        let help = "Tenants, models, labels and customers left for now because they are damaged";
+        scoring.register("passed_over", help, passed_over);
+    }
+
+    /// Counts what a task left as it is.
+    pub(crate) fn pass_over(&self, task: &'static str, count: u64) {
+        if count > 0 {
+            self.passed_over.get_or_create(&Task { task }).inc_by(count);
+        }
     }
 }

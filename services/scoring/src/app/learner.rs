@@ -3,18 +3,24 @@
 //! A checkpoint moves weights and position in one statement, by compare-and-set on (position,
 //! epoch). A learner that is killed anywhere leaves the last checkpoint; the next one goes on
 //! from there: the weights are those of an uninterrupted fold, to the last bit.
+//!
+//! A model that fails rests while the others learn. A label whose use is damaged is passed over
+//! like one whose use was never logged: it would hold back all that come after it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kernel::TenantId;
 use uuid::Uuid;
 
 use super::App;
+use super::setback::Setbacks;
+use crate::domain::Features;
 use crate::error::Error;
-use crate::store::{self, Behind, Learned, Lease};
+use crate::store::{self, Behind, Known, LearnableLabel, Learned, Lease};
 
+const TASK: &str = "learner";
 /// When nobody rings: labels that another replica received.
 const POLL: Duration = Duration::from_millis(500);
 /// Labels that come one after the other share a checkpoint: it writes all weights.
@@ -22,16 +28,21 @@ const GATHER: Duration = Duration::from_millis(40);
 /// More models than this and the memory starts afresh; their leases stay ours.
 const REMEMBERED: usize = 1_000;
 
+/// A model of a tenant.
+type Whose = (TenantId, String);
+
 /// Learns for all models whose lease it gets.
 pub(crate) struct Learner {
     app: Arc<App>,
     holder: Uuid,
-    held: HashMap<(TenantId, String), Lease>,
+    held: HashMap<Whose, Lease>,
+    setbacks: Setbacks<Whose>,
 }
 
 impl Learner {
     pub(crate) fn new(app: Arc<App>) -> Self {
-        Self { app, holder: Uuid::new_v4(), held: HashMap::new() }
+        let setbacks = Setbacks::new(TASK, &app.metrics);
+        Self { app, holder: Uuid::new_v4(), held: HashMap::new(), setbacks }
     }
 
     /// Works until the service ends, then gives the leases back.
@@ -64,16 +75,24 @@ impl Learner {
         let behind = store::behind(self.app.database.pool(), self.holder).await?;
         let mut more = false;
         for model in behind {
-            more |= self.batch(&model).await?;
+            if self.app.drain.token().is_cancelled() {
+                return Ok(false);
+            }
+            let key = (model.tenant, model.model.clone());
+            if self.setbacks.rests(&key, Instant::now()) {
+                continue;
+            }
+            let step = self.batch(&key, &model).await;
+            more |= self.setbacks.settle(&key, step, Instant::now())?.unwrap_or(false);
         }
         Ok(more)
     }
 
-    async fn batch(&mut self, behind: &Behind) -> Result<bool, Error> {
+    /// True if the model may have more to learn.
+    async fn batch(&mut self, key: &Whose, behind: &Behind) -> Result<bool, Error> {
         let app = Arc::clone(&self.app);
         let pool = app.database.pool();
-        let key = (behind.tenant, behind.model.clone());
-        let Some(mut lease) = self.lease(&key).await? else { return Ok(false) };
+        let Some(mut lease) = self.lease(key).await? else { return Ok(false) };
         let set = app.rules.set(behind.tenant, behind.revision).await?;
         let Some(scorer) = set.get(&behind.model).and_then(|scorer| scorer.model()) else {
             return Ok(false);
@@ -83,13 +102,10 @@ impl Learner {
         let Some(last) = labels.last() else { return Ok(false) };
         let (from, to) = (lease.position, last.seq);
         let before = lease.knowledge.labels;
-        for label in &labels {
-            let Some((as_of_us, features)) = &label.known else { continue };
-            if !scorer.wants(&label.demand_kind) {
-                continue;
-            }
+        for label in labels.iter().filter(|label| scorer.wants(&label.demand_kind)) {
+            let Some((as_of_us, features)) = self.known(key, label) else { continue };
             let knowledge = &mut lease.knowledge;
-            knowledge.model.learn(&scorer.example(features, *as_of_us, label.positive));
+            knowledge.model.learn(&scorer.example(features, as_of_us, label.positive));
             knowledge.labels += 1;
             knowledge.positives += i64::from(label.positive);
         }
@@ -105,12 +121,30 @@ impl Learner {
         let knowledge = Arc::new(lease.knowledge.clone());
         app.rules.learned(behind.tenant, &behind.model, version, knowledge);
         lease.position = to;
-        self.hold(key, lease);
+        self.hold(key.clone(), lease);
         Ok(labels.len() as i64 == limit)
     }
 
+    /// What a label's use knew; nothing if there is nothing to learn from.
+    fn known<'a>(
+        &self,
+        (tenant, model): &Whose,
+        label: &'a LearnableLabel,
+    ) -> Option<(i64, &'a Features)> {
+        match &label.known {
+            Known::Use(as_of_us, features) => Some((*as_of_us, features)),
+            Known::Nothing => None,
+            Known::Damaged => {
+                let seq = label.seq;
+                tracing::error!(task = TASK, %tenant, model, seq, "the use of a label is damaged");
+                self.app.metrics.pass_over(TASK, 1);
+                None
+            }
+        }
+    }
+
     /// The lease that is held, or a new one. It is out of the memory until the checkpoint.
-    async fn lease(&mut self, key: &(TenantId, String)) -> Result<Option<Lease>, Error> {
+    async fn lease(&mut self, key: &Whose) -> Result<Option<Lease>, Error> {
         if let Some(lease) = self.held.remove(key) {
             return Ok(Some(lease));
         }
@@ -120,7 +154,7 @@ impl Learner {
         Ok(store::acquire(pool, *tenant, model, self.holder, duration).await?)
     }
 
-    fn hold(&mut self, key: (TenantId, String), lease: Lease) {
+    fn hold(&mut self, key: Whose, lease: Lease) {
         if self.held.len() >= REMEMBERED {
             self.held.clear();
         }

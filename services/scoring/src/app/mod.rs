@@ -8,6 +8,7 @@ mod learner;
 mod read;
 mod rescore;
 mod rules;
+mod setback;
 mod sweep;
 mod waiting;
 
@@ -34,7 +35,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::{ModelSpec, ScorecardSpec};
 use crate::metrics::Metrics;
-use crate::store::{self, NewUse};
+use crate::store::{self, Key, NewUse};
 
 impl Resource for ScorecardSpec {
     const KIND: &'static str = "Scorecard";
@@ -135,4 +136,13 @@ where
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// Notes customers that background work left as they are because their rows are damaged.
+fn pass_over(app: &App, task: &'static str, damaged: &[Key]) {
+    for key in damaged {
+        let (tenant, customer) = (key.tenant, key.customer);
+        tracing::error!(task, %tenant, %customer, "what is stored of a customer does not decode");
+    }
+    app.metrics.pass_over(task, damaged.len() as u64);
 }

@@ -93,8 +93,18 @@ pub(crate) struct LearnableLabel {
     pub(crate) seq: i64,
     pub(crate) positive: bool,
     pub(crate) demand_kind: String,
-    /// Absent if the use was never logged: then there is nothing to learn from.
-    pub(crate) known: Option<(i64, Features)>,
+    pub(crate) known: Known,
+}
+
+/// What was known when a score was used.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Known {
+    /// As of when, and what.
+    Use(i64, Features),
+    /// The use was never logged: there is nothing to learn from.
+    Nothing,
+    /// What was logged does not decode.
+    Damaged,
 }
 
 const AFTER: &str = "select l.seq, l.positive, l.demand_kind, u.as_of_us, u.features
@@ -119,12 +129,15 @@ pub(crate) async fn after(
         .await?;
     let label = |(seq, positive, demand_kind, as_of_us, features): Row| {
         let known = match as_of_us.zip(features) {
-            Some((as_of_us, bytes)) => Some((as_of_us, codec::decode_features(&bytes)?)),
-            None => None,
+            Some((as_of_us, bytes)) => match codec::decode_features(&bytes) {
+                Ok(features) => Known::Use(as_of_us, features),
+                Err(_) => Known::Damaged,
+            },
+            None => Known::Nothing,
         };
-        Ok(LearnableLabel { seq, positive, demand_kind, known })
+        LearnableLabel { seq, positive, demand_kind, known }
     };
-    rows.into_iter().map(label).collect()
+    Ok(rows.into_iter().map(label).collect())
 }
 
 const WAITING: &str = "select count(*) from label_log

@@ -2,23 +2,22 @@
 
 mod codec;
 mod label;
+mod locked;
 mod model;
 mod ruleset;
 mod subject;
 mod usage;
 
 pub(crate) use label::after as labels_after;
-pub(crate) use label::{Label, append as append_labels, latest_of, waiting};
+pub(crate) use label::{Known, Label, LearnableLabel, append as append_labels, latest_of, waiting};
+pub(crate) use locked::{Locked, due_tenants, lock_after, lock_due, put_off};
 pub(crate) use model::{Behind, Learned, Lease, Progress};
 pub(crate) use model::{acquire, behind, checkpoint, declare, forget, load, release, versions};
 pub(crate) use ruleset::{
     DeclaredTrait, apply_traits, begin_sweep, bump, hold, next_sweep, sweep_on, sweep_position,
     traits,
 };
-pub(crate) use subject::{
-    Key, Reading, Subject, due_tenant, known, lock_after, lock_due, read, read_many, snapshot,
-    write,
-};
+pub(crate) use subject::{Key, Reading, Subject, known, read, read_many, snapshot, write};
 pub(crate) use usage::{Answer, NewUse, Use, find as find_use, insert as insert_uses};
 
 use kernel::{CustomerId, TenantId};

@@ -71,7 +71,7 @@ impl Subject {
     }
 }
 
-fn subject(row: &PgRow) -> Result<Subject, Error> {
+pub(super) fn subject(row: &PgRow) -> Result<Subject, Error> {
     let tenant = TenantId::new(row.try_get("tenant_id")?);
     let into: Option<Uuid> = row.try_get("redirect_into")?;
     Ok(Subject {
@@ -106,51 +106,11 @@ pub(crate) async fn known(
     subjects(query.fetch_all(connection).await?)
 }
 
-fn columns(keys: &[Key]) -> (Vec<Uuid>, Vec<i16>, Vec<Uuid>) {
+pub(super) fn columns(keys: &[Key]) -> (Vec<Uuid>, Vec<i16>, Vec<Uuid>) {
     let tenants = keys.iter().map(|key| key.tenant.uuid()).collect();
     let shards = keys.iter().map(|key| key.shard.number()).collect();
     let customers = keys.iter().map(|key| key.customer.uuid()).collect();
     (tenants, shards, customers)
-}
-
-const LOCK_DUE: &str = "select * from subject where tenant_id = $1 and next_due_us <= $2
-    order by next_due_us limit $3 for no key update skip locked";
-
-/// Locks customers whose time has come; those that somebody else scores just now are left.
-pub(crate) async fn lock_due(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    now_us: i64,
-    limit: i64,
-) -> Result<Vec<Subject>, Error> {
-    let query = sqlx::query(LOCK_DUE).bind(tenant.uuid()).bind(now_us).bind(limit);
-    subjects(query.fetch_all(connection).await?)
-}
-
-const DUE_TENANT: &str = "select tenant_id from subject where next_due_us <= $1
-    order by next_due_us limit 1";
-
-/// The tenant of the customer whose time came first.
-pub(crate) async fn due_tenant(pool: &PgPool, now_us: i64) -> Result<Option<TenantId>, Error> {
-    let tenant: Option<Uuid> =
-        sqlx::query_scalar(DUE_TENANT).bind(now_us).fetch_optional(pool).await?;
-    Ok(tenant.map(TenantId::new))
-}
-
-const LOCK_AFTER: &str = "select * from subject
-    where tenant_id = $1 and (shard, customer_id) > ($2, $3)
-    order by shard, customer_id limit $4 for no key update";
-
-/// Locks the next customers of a tenant in the order of their keys.
-pub(crate) async fn lock_after(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    after: (i16, Uuid),
-    limit: i64,
-) -> Result<Vec<Subject>, Error> {
-    let query = sqlx::query(LOCK_AFTER);
-    let query = query.bind(tenant.uuid()).bind(after.0).bind(after.1).bind(limit);
-    subjects(query.fetch_all(connection).await?)
 }
 
 // Its own statement because an upsert locks each row before it updates it.

@@ -4,6 +4,7 @@
 
 mod clock;
 mod configuration;
+mod damage;
 mod learning;
 mod scores;
 mod watching;
