@@ -57,17 +57,32 @@ pub async fn renew_epoch(connection: &mut PgConnection) -> Result<(), Error> {
     Ok(())
 }
 
+/// Finds the end by the lengths first, which does not read the long values themselves. The
+/// weights are those of [`Entry::weight`].
 const READ_AFTER: &str = "select seq, shard, tenant_id, subject, kind, version, at_us, \
-     traceparent, data from feed where seq > $1 order by seq limit $2";
+     traceparent, data from feed where seq > $1 and seq <= ( \
+         select coalesce(max(seq) filter (where bytes <= $3), min(seq)) from ( \
+             select seq, sum(weight) over (order by seq rows unbounded preceding) as bytes from ( \
+                 select seq, octet_length(data) + 128 as weight from feed \
+                 where seq > $1 order by seq limit $2) as next) as summed) \
+     order by seq";
+
+/// How much one read takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    pub(crate) entries: i64,
+    /// By [`Entry::weight`]; one entry is taken whatever it weighs.
+    pub(crate) bytes: i64,
+}
 
 /// Reads entries after a position, in order.
 pub(crate) async fn read_after(
     connection: impl PgExecutor<'_>,
     position: i64,
-    limit: i64,
+    limit: Limit,
 ) -> Result<Vec<Entry>, Error> {
-    let rows = sqlx::query(READ_AFTER).bind(position).bind(limit).fetch_all(connection).await?;
-    rows.iter().map(entry).collect()
+    let query = sqlx::query(READ_AFTER).bind(position).bind(limit.entries).bind(limit.bytes);
+    query.fetch_all(connection).await?.iter().map(entry).collect()
 }
 
 fn entry(row: &PgRow) -> Result<Entry, Error> {

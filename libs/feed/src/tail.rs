@@ -1,8 +1,8 @@
 //! Reading the end of the service's own log: one reader per process, any number of subscribers.
 //!
 //! The tail wakes when the process commits ([`Tail::wake`]), when another replica rings, and
-//! every 100 ms; it reads only while somebody is subscribed. What it reads goes to a bounded
-//! broadcast. A subscriber that is behind (new, or too slow for the broadcast) reads the table
+//! every 100 ms; it reads only while somebody is subscribed. What it reads goes to a broadcast
+//! that is bounded in entries and in bytes. A subscriber that is behind (new, or too slow for the broadcast) reads the table
 //! itself until it has caught up: slow subscribers cost themselves, never the others.
 //!
 //! Every step checks that `seq` has no gap. A gap, another epoch or a head below the position
@@ -19,12 +19,12 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::schema::{self, Head};
+use crate::schema::{self, Head, Limit};
 use crate::{Entry, Error, Metrics};
 
-/// How many entries one read takes.
-const BATCH: i64 = 2_000;
-/// How many reads the broadcast holds before a subscriber counts as slow.
+/// How much one read takes.
+const BATCH: Limit = Limit { entries: 2_000, bytes: 4 << 20 };
+/// How many reads the broadcast holds before a subscriber counts as slow: 64 MiB at most.
 const CHUNKS: usize = 16;
 /// The floor when no bell rings.
 const POLL: Duration = Duration::from_millis(100);

@@ -91,3 +91,26 @@ async fn a_watch_shows_one_tenant_and_resumes_behind_what_was_seen() {
     assert!(matches!(what, Seen::Entry(entry) if entry.seq == 4));
     assert_eq!(cursor.seq, 5, "the rest of the run was foreign");
 }
+
+#[tokio::test]
+async fn a_read_is_bounded_in_bytes_and_misses_nothing() {
+    let world = World::new().await;
+    let long = bytes::Bytes::from(vec![7; feed::MAX_DATA]);
+    let heavy = |number| Entry { data: long.clone(), ..change(number, 1) };
+    let mut live = world.tail.subscribe(BEGINNING).await.unwrap();
+    world.change(&[change(1, 1)]).await;
+    live.next().await.unwrap();
+    // 12.5 MB in one commit.
+    world.change(&(2..=100).map(heavy).collect::<Vec<_>>()).await;
+    let behind = world.tail.subscribe(BEGINNING).await.unwrap();
+    for (mut subscription, first) in [(live, 2), (behind, 1)] {
+        let mut seqs = Vec::new();
+        while seqs.last() != Some(&100) {
+            let run = tokio::time::timeout(LIMIT, subscription.next()).await.unwrap().unwrap();
+            let weight: usize = run.entries().iter().map(Entry::weight).sum();
+            assert!(weight <= 4 << 20, "{weight} bytes in one run");
+            seqs.extend(run.entries().iter().map(|entry| entry.seq));
+        }
+        assert_eq!(seqs, (first..=100).collect::<Vec<_>>());
+    }
+}
