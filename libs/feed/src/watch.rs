@@ -1,8 +1,9 @@
 //! The log for the public Watch RPCs: one tenant's entries, with a place to resume from.
 //!
 //! A resume token is a sealed [`Cursor`] (`store::page_token` binds it to tenant and method).
-//! Entries of other tenants never leave this module; that they passed shows only as a cursor that
-//! moves, so that a quiet tenant's token does not fall out of what is kept.
+//! Entries of other tenants, and those that the caller did not ask for, never leave this module;
+//! that they passed shows only as a cursor that moves, so that the token of one who hears little
+//! does not fall out of what is kept.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,14 +11,16 @@ use std::time::Duration;
 use futures::Stream;
 use futures::stream::try_unfold;
 use kernel::TenantId;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::tail::{Position, Subscription};
 use crate::{Entry, Error, Tail};
 
-/// How often a watch with nothing to show says that its cursor moved.
+/// How long a watch with nothing to show keeps to itself that its cursor moved.
 const PROGRESS: Duration = Duration::from_secs(10);
+
+type Wanted = Box<dyn Fn(&Entry) -> bool + Send + Sync>;
 
 /// A place in one life of the log: what a resume token carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +58,9 @@ impl Cursor {
 /// What a watch has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    /// An entry of the tenant.
+    /// An entry of the tenant that is wanted.
     Entry(Entry),
-    /// Others' entries passed: only the cursor moved.
+    /// Other entries passed: only the cursor moved.
     Nothing,
 }
 
@@ -65,8 +68,11 @@ pub enum Seen {
 pub struct Watch {
     subscription: Subscription,
     tenant: TenantId,
+    wanted: Wanted,
     waiting: VecDeque<Entry>,
-    told: Instant,
+    /// The cursor that the caller has, and since when.
+    told: (i64, Instant),
+    progress: Duration,
 }
 
 impl Watch {
@@ -84,7 +90,27 @@ impl Watch {
             }
         };
         let subscription = tail.subscribe(from).await?;
-        Ok(Self { subscription, tenant, waiting: VecDeque::new(), told: Instant::now() })
+        Ok(Self {
+            told: (subscription.position(), Instant::now()),
+            subscription,
+            tenant,
+            wanted: Box::new(|_| true),
+            waiting: VecDeque::new(),
+            progress: PROGRESS,
+        })
+    }
+
+    /// Shows only some of the tenant's entries. To be asked for here: an entry that the caller
+    /// drops by itself moves no cursor.
+    #[must_use]
+    pub fn only(self, wanted: impl Fn(&Entry) -> bool + Send + Sync + 'static) -> Self {
+        Self { wanted: Box::new(wanted), ..self }
+    }
+
+    /// Says after this time, instead of ten seconds, that only the cursor moved.
+    #[must_use]
+    pub fn telling_after(self, progress: Duration) -> Self {
+        Self { progress, ..self }
     }
 
     /// Where a caller that has seen everything returned so far resumes.
@@ -104,16 +130,24 @@ impl Watch {
     /// As [`Subscription::next`].
     pub async fn next(&mut self) -> Result<(Cursor, Seen), Error> {
         while self.waiting.is_empty() {
-            let run = self.subscription.next().await?;
-            let own = run.entries().iter().filter(|entry| entry.tenant == self.tenant);
-            self.waiting.extend(own.cloned());
-            if self.told.elapsed() > PROGRESS {
-                break;
-            }
+            let (told, at) = self.told;
+            let run = if self.subscription.position() == told {
+                self.subscription.next().await?
+            } else if at.elapsed() >= self.progress {
+                break; // however busy the others are
+            } else {
+                match timeout_at(at + self.progress, self.subscription.next()).await {
+                    Ok(run) => run?,
+                    Err(_) => break,
+                }
+            };
+            let is_wanted = |entry: &&Entry| entry.tenant == self.tenant && (self.wanted)(entry);
+            self.waiting.extend(run.entries().iter().filter(is_wanted).cloned());
         }
-        self.told = Instant::now();
         let seen = self.waiting.pop_front().map_or(Seen::Nothing, Seen::Entry);
-        Ok((self.cursor(), seen))
+        let cursor = self.cursor();
+        self.told = (cursor.seq, Instant::now());
+        Ok((cursor, seen))
     }
 
     /// All of it, for `server::watch::stream`; ends after an error.

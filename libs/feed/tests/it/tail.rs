@@ -114,3 +114,44 @@ async fn a_read_is_bounded_in_bytes_and_misses_nothing() {
         assert_eq!(seqs, (first..=100).collect::<Vec<_>>());
     }
 }
+
+#[tokio::test]
+async fn a_watch_of_few_moves_its_cursor_while_the_tenant_is_busy_with_others() {
+    let world = World::new().await;
+    let wanted = Uuid::from_u128(1);
+    let watch = Watch::open(&world.tail, TENANT, None).await.unwrap();
+    let soon = std::time::Duration::from_millis(50);
+    let mut watch = watch.only(move |entry| entry.subject == wanted).telling_after(soon);
+    let done = std::cell::Cell::new(false);
+    let busy = async {
+        for number in 2.. {
+            if done.get() {
+                break;
+            }
+            world.change(&[change(number, 1)]).await;
+        }
+    };
+    let moves = async {
+        let mut cursors = Vec::new();
+        while cursors.len() < 3 {
+            let (cursor, seen) = watch.next().await.unwrap();
+            assert_eq!(seen, Seen::Nothing, "nobody asked for others");
+            cursors.push(cursor.seq);
+        }
+        done.set(true);
+        cursors
+    };
+    let ((), cursors) =
+        tokio::time::timeout(LIMIT, async { tokio::join!(busy, moves) }).await.unwrap();
+    assert!(cursors.is_sorted_by(|one, next| one < next), "{cursors:?}");
+    // The last that passed is told too, when nobody is busy any more.
+    let head = world.tail.read_head().await.unwrap().seq;
+    let mut at = cursors[2];
+    while at < head {
+        at = tokio::time::timeout(LIMIT, watch.next()).await.unwrap().unwrap().0.seq;
+    }
+    world.change(&[change(1, 1)]).await;
+    let (cursor, seen) = tokio::time::timeout(LIMIT, watch.next()).await.unwrap().unwrap();
+    assert!(matches!(seen, Seen::Entry(entry) if entry.subject == wanted));
+    assert_eq!(cursor.seq, head + 1);
+}

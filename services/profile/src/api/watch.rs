@@ -50,13 +50,14 @@ pub(super) async fn open(
         Some(position) => Some(Cursor::from_bytes(&position)?),
         None => None,
     };
-    let watch = feed::Watch::open(&shared.tail, tenant, from).await?;
-    let start = seal(watch.cursor())?;
-    let wanted: HashSet<Uuid> = wanted.into_iter().map(CustomerId::uuid).collect();
-    let source = watch.into_stream().filter_map(move |seen| {
-        let item = item(seen, &wanted, &seal);
-        futures::future::ready(item)
+    let wanted: HashSet<CustomerId> = wanted.into_iter().collect();
+    let watch = feed::Watch::open(&shared.tail, tenant, from).await?.only(move |entry| {
+        let customer = events::customer_of(entry).map(|(_, customer)| customer);
+        customer.is_some_and(|customer| wanted.is_empty() || wanted.contains(&customer))
     });
+    let start = seal(watch.cursor())?;
+    let source =
+        watch.into_stream().filter_map(move |seen| futures::future::ready(item(seen, &seal)));
     let changes = server::watch::stream(call, drain, Options::default(), start, source, |token| {
         wire::WatchProfilesResponse { resume_token: token.to_owned(), change: None }
     });
@@ -79,10 +80,9 @@ fn customers(ids: &[String]) -> Result<Vec<CustomerId>, Violations> {
     violations.into_result(customers)
 }
 
-/// What the watcher is told; nothing of what it did not ask for.
+/// What the watcher is told.
 fn item(
     seen: Result<(Cursor, Seen), feed::Error>,
-    wanted: &HashSet<Uuid>,
     seal: &impl Fn(Cursor) -> Result<String, ::store::Error>,
 ) -> Option<Result<Item<wire::WatchProfilesResponse>, Status>> {
     let (cursor, seen) = match seen {
@@ -90,9 +90,6 @@ fn item(
         Err(error) => return Some(Err(status(&error))),
     };
     let change = match seen {
-        Seen::Entry(entry) if !wanted.is_empty() && !wanted.contains(&entry.subject) => {
-            return None;
-        }
         Seen::Entry(entry) => Some(events::to_change(&entry)?),
         Seen::Nothing => None,
     };

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::store::TokenSealer;
 use ::store::page_token::Scope;
@@ -16,7 +15,6 @@ use kernel::{CustomerId, TenantId, Violations};
 use prost::Message;
 use server::Call;
 use server::watch::{Item, Options, Watch};
-use tokio::time::Instant;
 use tonic::Status;
 
 use super::parse;
@@ -25,14 +23,11 @@ use crate::error::Error;
 
 const METHOD: &str = "rapport.scoring.v1.ScoringService/WatchScores";
 const MAX_CUSTOMERS: usize = 1_000;
-/// A caller of whose customers nothing is heard still gets a new position this often.
-const BEAT: Duration = Duration::from_secs(15);
 
 /// One caller's view.
 struct Watching {
     feed: feed::Watch,
     filter: Filter,
-    told: Instant,
 }
 
 /// For whom, and what the tokens are bound to.
@@ -51,9 +46,9 @@ pub(super) async fn watch_scores(
 ) -> Result<Watch<WatchScoresResponse>, Error> {
     let filter = Filter::of(app, call, &request.customer_ids)?;
     let from = filter.open(&request.resume_token)?;
-    let feed = feed::Watch::open(&app.tail, call.tenant(), from).await?;
+    let feed = feed::Watch::open(&app.tail, call.tenant(), from).await?.only(filter.wanted());
     let start = filter.seal(feed.cursor())?;
-    let watching = Watching { feed, filter, told: Instant::now() };
+    let watching = Watching { feed, filter };
     let source = stream::try_unfold(watching, |mut watching| async move {
         let item = watching.next().await.map_err(|error| server::status(&error))?;
         Ok::<_, Status>(Some((item, watching)))
@@ -69,18 +64,13 @@ fn message(resume_token: String, change: Option<ScoreChange>) -> WatchScoresResp
 impl Watching {
     /// The next change, or a mere position when long nothing was told.
     async fn next(&mut self) -> Result<Item<WatchScoresResponse>, Error> {
-        loop {
-            let (cursor, seen) = self.feed.next().await?;
-            let change = match seen {
-                Seen::Entry(entry) => self.filter.change(&entry)?,
-                Seen::Nothing => None,
-            };
-            if change.is_some() || self.told.elapsed() > BEAT {
-                self.told = Instant::now();
-                let resume_token = self.filter.seal(cursor)?;
-                return Ok(Item { message: message(resume_token.clone(), change), resume_token });
-            }
-        }
+        let (cursor, seen) = self.feed.next().await?;
+        let change = match seen {
+            Seen::Entry(entry) => Some(change(&entry)?),
+            Seen::Nothing => None,
+        };
+        let resume_token = self.filter.seal(cursor)?;
+        Ok(Item { message: message(resume_token.clone(), change), resume_token })
     }
 }
 
@@ -113,24 +103,27 @@ impl Filter {
         Ok(self.tokens.seal(&self.scope(), &cursor.to_bytes())?)
     }
 
-    fn change(&self, entry: &Entry) -> Result<Option<ScoreChange>, Error> {
-        let customer = CustomerId::new(entry.subject);
-        let wanted = self.customers.is_empty() || self.customers.contains(&customer);
-        if !wanted || entry.kind != EventKind::ScoreChanged as i16 {
-            return Ok(None);
+    fn wanted(&self) -> impl Fn(&Entry) -> bool + Send + Sync + 'static {
+        let customers = self.customers.clone();
+        move |entry| {
+            entry.kind == EventKind::ScoreChanged as i16
+                && (customers.is_empty() || customers.contains(&CustomerId::new(entry.subject)))
         }
-        let changed = ScoreChanged::decode(entry.data.clone());
-        let changed = changed.map_err(|_| feed::Error::Malformed("data"))?;
-        let score = |state: contracts::scoring::v1::ScoreState| WatchedScore {
-            scorer: state.scorer,
-            value: state.value,
-            grade: state.grade,
-            crossed_up: state.crossed_up,
-        };
-        Ok(Some(ScoreChange {
-            customer_id: customer.to_string(),
-            profile_version: changed.profile_version,
-            scores: changed.scores.into_iter().map(score).collect(),
-        }))
     }
+}
+
+fn change(entry: &Entry) -> Result<ScoreChange, Error> {
+    let changed = ScoreChanged::decode(entry.data.clone());
+    let changed = changed.map_err(|_| feed::Error::Malformed("data"))?;
+    let score = |state: contracts::scoring::v1::ScoreState| WatchedScore {
+        scorer: state.scorer,
+        value: state.value,
+        grade: state.grade,
+        crossed_up: state.crossed_up,
+    };
+    Ok(ScoreChange {
+        customer_id: CustomerId::new(entry.subject).to_string(),
+        profile_version: changed.profile_version,
+        scores: changed.scores.into_iter().map(score).collect(),
+    })
 }
