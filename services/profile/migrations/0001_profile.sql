@@ -17,6 +17,7 @@ create table event (
     primary key (tenant_id, shard, evidence_id, message_id)
 );
 alter table event alter column payload set storage external;
+create index event_by_time on event (tenant_id, shard, evidence_id, occurred_us, message_id);
 
 -- The folded state of one evidence, and the map row of the evidence: it exists also without
 -- events (version 0). Nothing that ingest changes is indexed, so its updates stay on the page.
@@ -51,10 +52,13 @@ create table customer (
     -- Fragments with events.
     fragments   integer  not null default 0 check (fragments >= 0),
     behaviour   bytea,
+    -- The state still has fragments that moved away: it is merged anew once the moves are through.
+    stale       boolean  not null default false,
     primary key (tenant_id, shard, customer_id)
 ) with (fillfactor = 70);
 alter table customer alter column behaviour set storage main;
 create index customer_in_order on customer (tenant_id, customer_id);
+create index customer_stale on customer (tenant_id, customer_id) where stale;
 
 -- A customer id that leads elsewhere, or (into itself) no longer does.
 create table redirect (
@@ -65,6 +69,7 @@ create table redirect (
     version          bigint   not null,
     primary key (tenant_id, shard, customer_id)
 );
+create index redirect_in_order on redirect (tenant_id, customer_id);
 
 -- Orders, tickets and points that events carried.
 create table ledger_entry (

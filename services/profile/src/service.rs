@@ -16,6 +16,7 @@ use tonic::service::Routes;
 use crate::api::Api;
 use crate::app::cache::Profiles;
 use crate::app::ingest::Ingest;
+use crate::app::moves;
 use crate::app::rules::Follow;
 use crate::app::snapshot::Snapshot;
 use crate::app::{App, Shared};
@@ -73,6 +74,8 @@ pub enum BuildError {
 
 /// How often refused events that are old enough are forgotten.
 const SWEEP: Duration = Duration::from_secs(3_600);
+/// How often it is looked whether a customer's merge was put off.
+const SETTLE: Duration = Duration::from_secs(1);
 /// The pause before the own log is followed again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -115,6 +118,7 @@ pub async fn build(
     tasks.spawn(keeping);
     tasks.spawn(sweep(keyed.clone(), config.rejected_us(), stop.clone()));
     tasks.spawn(stop.clone().run_until_cancelled_owned(follow_self(shared.clone())));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(settle(shared.clone())));
     let upstream = Upstream::new(peers.identity.without_deadline());
     let follower = Consumer::new(
         "profile.identity",
@@ -150,6 +154,16 @@ async fn sweep(database: Database, kept_us: i64, stop: CancellationToken) {
     }
 }
 
+/// Merges customers whose merge was put off.
+async fn settle(shared: Shared) {
+    loop {
+        tokio::time::sleep(SETTLE).await;
+        if let Err(error) = moves::settle(&shared).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "customers not settled");
+        }
+    }
+}
+
 /// Follows the own log, so that changes of other replicas are seen here.
 async fn follow_self(shared: Shared) {
     loop {
@@ -161,10 +175,17 @@ async fn follow_self(shared: Shared) {
     }
 }
 
+/// A process that was killed after a commit did not empty Redis of what it changed: whoever
+/// begins does it, for this many changes before.
+const AGAIN: i64 = 10_000;
+
 async fn follow_self_once(shared: &Shared) -> Result<(), feed::Error> {
     let head = shared.tail.read_head().await?;
-    let from = Position { epoch: Some(head.epoch), seq: head.seq };
-    let mut subscription = shared.tail.subscribe(from).await?;
+    let from = |seq| Position { epoch: Some(head.epoch), seq };
+    let mut subscription = match shared.tail.subscribe(from((head.seq - AGAIN).max(0))).await {
+        Err(feed::Error::Truncated) => shared.tail.subscribe(from(head.seq)).await?,
+        subscription => subscription?,
+    };
     shared.profiles.forget_all();
     loop {
         let run = subscription.next().await?;

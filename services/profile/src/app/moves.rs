@@ -1,16 +1,17 @@
 //! Following identity: evidence moves between customers, customer ids redirect.
 //!
 //! Same order of locks as ingest: map rows, fragments, customers, feed. A move that is older
-//! than the map row's version is ignored; the customers on both sides are merged anew from the
-//! fragments they have then.
+//! than the map row's version is ignored; what becomes of the customers on both sides says
+//! [`merge`].
 
 use std::collections::BTreeMap;
 
 use kernel::{CustomerId, EvidenceId, Shard, TenantId};
 use sqlx::PgConnection;
 
-use crate::domain::fold::{CustomerKey, NewCustomer};
-use crate::domain::merge;
+use super::Shared;
+use crate::domain::fold::{Customer, CustomerKey, NewCustomer};
+use crate::domain::merge::{self, How, Share};
 use crate::error::Error;
 use crate::events;
 use crate::store::customer;
@@ -45,9 +46,6 @@ impl Heard {
 pub(crate) async fn apply(connection: &mut PgConnection, heard: Heard) -> Result<(), Error> {
     let moves: Vec<Move> = heard.moves.into_values().collect();
     let customers = apply_moves(connection, &moves).await?;
-    let changed = |row: &NewCustomer| {
-        events::profile_changed(row.tenant, row.customer, row.version, row.state())
-    };
     let mut entries: Vec<feed::Entry> = customers.iter().map(changed).collect();
 
     let redirects: Vec<Redirect> = heard.redirects.into_values().collect();
@@ -61,6 +59,53 @@ pub(crate) async fn apply(connection: &mut PgConnection, heard: Heard) -> Result
     Ok(())
 }
 
+fn changed(row: &NewCustomer) -> feed::Entry {
+    events::profile_changed(row.tenant, row.customer, row.version, row.state())
+}
+
+/// Merges the customers whose merge was put off. One that cannot be merged stays as it is.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn settle(shared: &Shared) -> Result<(), Error> {
+    for key in customer::stale(&shared.database).await? {
+        let settled: Result<(), Error> =
+            ::store::transaction!(&shared.database, async |connection| {
+                let mut stale = customer::lock(connection, &[key]).await?;
+                stale.retain(|customer| customer.stale);
+                let merged = merged_anew(connection, stale).await?;
+                customer::write(connection, &merged).await?;
+                let entries: Vec<feed::Entry> = merged.iter().map(changed).collect();
+                feed::append(connection, &entries).await?;
+                Ok(())
+            });
+        match settled {
+            Ok(()) => {
+                shared.tail.wake();
+                shared.profiles.forget(&[key]).await;
+            }
+            Err(error) => {
+                let (tenant, customer) = key;
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(%tenant, %customer, error, "a customer is not settled");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Merges locked customers from the fragments they have. A later statement than the locks: it
+/// sees what every earlier holder wrote.
+async fn merged_anew(
+    connection: &mut PgConnection,
+    customers: Vec<Customer>,
+) -> Result<Vec<NewCustomer>, Error> {
+    let keys: Vec<CustomerKey> = customers.iter().map(|row| (row.tenant, row.customer)).collect();
+    let fragments = fragment::of_customers(connection, &keys).await?;
+    Ok(merge::merge(customers, &fragments)?)
+}
+
+/// Answers the customers with a new state.
 async fn apply_moves(
     connection: &mut PgConnection,
     moves: &[Move],
@@ -77,12 +122,12 @@ async fn apply_moves(
     };
     let mut mappings: Vec<NewMapping> = moves.iter().map(mapping).collect();
     fragment::insert(connection, &mut mappings).await?;
-    let wanted = |it: &Move| Wanted { key: it.key, state: false, personal: false };
+    let wanted = |it: &Move| Wanted { key: it.key, state: true, personal: false };
     let wanted: Vec<Wanted> = moves.iter().map(wanted).collect();
     let locked = fragment::lock(connection, &wanted).await?;
 
     let mut newer = Vec::with_capacity(moves.len());
-    let mut affected: Vec<CustomerKey> = Vec::new();
+    let mut shares: BTreeMap<(TenantId, Shard, CustomerId), Share<'_>> = BTreeMap::new();
     for (it, old) in moves.iter().zip(&locked) {
         if it.map_version <= old.map_version {
             continue;
@@ -90,21 +135,28 @@ async fn apply_moves(
         newer.push(*it);
         // A fragment without events changes no profile.
         if old.version > 0 && old.customer != it.customer {
-            affected.push((it.key.0, old.customer));
-            affected.push((it.key.0, it.customer));
+            let of = |customer| customer::key_order((it.key.0, customer));
+            shares.entry(of(old.customer)).or_default().lost += 1;
+            shares.entry(of(it.customer)).or_default().gained.push(&old.behaviour);
         }
     }
     if newer.is_empty() {
         return Ok(Vec::new());
     }
-    affected.sort_unstable_by_key(|key| customer::key_order(*key));
-    affected.dedup();
+    let affected: Vec<CustomerKey> = shares.keys().map(|key| (key.0, key.2)).collect();
     customer::insert(connection, &affected).await?;
     let customers = customer::lock(connection, &affected).await?;
     fragment::set_customers(connection, &newer).await?;
-    // A later statement than the locks: it sees what every earlier holder wrote.
-    let fragments = fragment::of_customers(connection, &affected).await?;
-    let merged = merge::merge(customers, &fragments)?;
-    customer::write(connection, &merged).await?;
-    Ok(merged)
+    let (mut anew, mut later, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    for (customer, share) in customers.into_iter().zip(shares.values()) {
+        match share.how(&customer) {
+            How::Add => told.push(share.added(customer)?),
+            How::Anew => anew.push(customer),
+            How::Later => later.push(share.counted(customer)),
+        }
+    }
+    told.extend(merged_anew(connection, anew).await?);
+    customer::write(connection, &told).await?;
+    customer::write(connection, &later).await?;
+    Ok(told)
 }

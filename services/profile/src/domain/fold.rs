@@ -33,6 +33,8 @@ pub(crate) struct Customer {
     /// Those with events.
     pub(crate) fragments: i32,
     pub(crate) behaviour: Option<Vec<u8>>,
+    /// The state still has fragments that moved away.
+    pub(crate) stale: bool,
 }
 
 /// A customer, within its tenant.
@@ -59,6 +61,8 @@ pub(crate) struct NewCustomer {
     pub(crate) behaviour: Option<Vec<u8>>,
     /// Of a customer with fewer, for the feed.
     pub(crate) single: Vec<u8>,
+    /// As [`Customer::stale`].
+    pub(crate) stale: bool,
 }
 
 impl NewCustomer {
@@ -204,9 +208,15 @@ impl Folded {
             }
             None => (Some(self.merged(locked, share, others)?), Vec::new()),
         };
-        let (tenant, version) = (customer.tenant, customer.version + 1);
-        let customer = customer.customer;
-        Ok(NewCustomer { tenant, customer, version, fragments, behaviour, single })
+        Ok(NewCustomer {
+            tenant: customer.tenant,
+            customer: customer.customer,
+            version: customer.version + 1,
+            fragments,
+            behaviour,
+            single,
+            stale: customer.stale,
+        })
     }
 
     fn single(&self, share: &Share) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! Customers: the lock, the version, and the merged state.
 
-use ::store::Error;
+use ::store::{Database, Error};
 use kernel::{CustomerId, Shard, TenantId};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -38,7 +38,7 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-const LOCK: &str = "select c.version, c.fragments, c.behaviour
+const LOCK: &str = "select c.version, c.fragments, c.behaviour, c.stale
     from unnest($1::uuid[], $2::smallint[], $3::uuid[])
         with ordinality k(tenant_id, shard, customer_id, ord)
     join customer c on c.tenant_id = k.tenant_id and c.shard = k.shard
@@ -51,22 +51,32 @@ pub(crate) async fn lock(
     keys: &[CustomerKey],
 ) -> Result<Vec<Customer>, Error> {
     let (tenants, shards, ids) = arrays(keys);
-    let rows: Vec<(i64, i32, Option<Vec<u8>>)> =
+    let rows: Vec<(i64, i32, Option<Vec<u8>>, bool)> =
         sqlx::query_as(LOCK).bind(tenants).bind(shards).bind(ids).fetch_all(connection).await?;
     if rows.len() != keys.len() {
         return Err(Error::internal("a customer is missing"));
     }
-    let customer = |(key, row): (&CustomerKey, (i64, i32, Option<Vec<u8>>))| {
-        let ((tenant, customer), (version, fragments, behaviour)) = (*key, row);
-        Customer { tenant, customer, version, fragments, behaviour }
+    let customer = |(key, row): (&CustomerKey, (i64, i32, Option<Vec<u8>>, bool))| {
+        let ((tenant, customer), (version, fragments, behaviour, stale)) = (*key, row);
+        Customer { tenant, customer, version, fragments, behaviour, stale }
     };
     Ok(keys.iter().zip(rows).map(customer).collect())
 }
 
+const STALE: &str = "select tenant_id, customer_id from customer where stale
+    order by tenant_id, customer_id limit 1000";
+
+/// Customers whose state is stale, some of them if they are many.
+pub(crate) async fn stale(database: &Database) -> Result<Vec<CustomerKey>, Error> {
+    let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(STALE).fetch_all(database.pool()).await?;
+    let key = |(tenant, customer)| (TenantId::new(tenant), CustomerId::new(customer));
+    Ok(rows.into_iter().map(key).collect())
+}
+
 const WRITE: &str = "update customer c
-    set version = u.version, fragments = u.fragments, behaviour = u.behaviour
-    from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::bigint[], $5::integer[], $6::bytea[])
-        u(tenant_id, shard, customer_id, version, fragments, behaviour)
+    set version = u.version, fragments = u.fragments, behaviour = u.behaviour, stale = u.stale
+    from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::bigint[], $5::integer[], $6::bytea[],
+        $7::bool[]) u(tenant_id, shard, customer_id, version, fragments, behaviour, stale)
     where c.tenant_id = u.tenant_id and c.shard = u.shard and c.customer_id = u.customer_id";
 
 /// Writes locked customers.
@@ -74,6 +84,9 @@ pub(crate) async fn write(
     connection: &mut PgConnection,
     customers: &[NewCustomer],
 ) -> Result<(), Error> {
+    if customers.is_empty() {
+        return Ok(());
+    }
     let keys: Vec<CustomerKey> = customers.iter().map(|row| (row.tenant, row.customer)).collect();
     let (tenants, shards, ids) = arrays(&keys);
     let versions: Vec<i64> = customers.iter().map(|row| row.version).collect();
@@ -87,6 +100,7 @@ pub(crate) async fn write(
         .bind(versions)
         .bind(fragments)
         .bind(behaviours)
+        .bind(customers.iter().map(|row| row.stale).collect::<Vec<bool>>())
         .execute(connection)
         .await?;
     Ok(())

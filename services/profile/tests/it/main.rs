@@ -4,6 +4,7 @@
 mod damage;
 mod fold;
 mod ingest;
+mod large;
 mod privacy;
 mod race;
 mod read;

@@ -86,7 +86,7 @@ async fn shuffle(
 }
 
 /// Every customer's row against its fragments; answers how many events there are.
-async fn check(client: &Client) -> u64 {
+pub(crate) async fn check(client: &Client) -> u64 {
     let pool = client.world.database.pool();
     let sql = "select customer_id, behaviour from fragment where tenant_id = $1 and version > 0";
     let fragments: Vec<(Uuid, Vec<u8>)> =
