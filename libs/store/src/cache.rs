@@ -138,24 +138,25 @@ impl Cache {
         redis.bounded(call.invoke_async::<i64>(&mut connection)).await;
     }
 
-    /// Forgets a value, if Redis answers in time; otherwise its time to live must do.
-    pub async fn delete(&self, key: &str) {
-        let Some(redis) = &self.redis else { return };
-        redis.ask::<()>(redis::cmd("DEL").arg(redis.key(key))).await;
+    /// Forgets a value. False if Redis did not say in time that it did: the value may be there
+    /// until its time to live has passed.
+    pub async fn delete(&self, key: &str) -> bool {
+        let Some(redis) = &self.redis else { return true };
+        redis.ask::<()>(redis::cmd("DEL").arg(redis.key(key))).await.is_some()
     }
 
-    /// Forgets several values in one call; `keys` is not looked at without Redis.
-    pub async fn delete_many(&self, keys: impl IntoIterator<Item = String>) {
-        let Some(redis) = &self.redis else { return };
+    /// Forgets several values in one call, as [`Cache::delete`]; `keys` is not looked at
+    /// without Redis.
+    #[must_use = "what was not deleted may be read again"]
+    pub async fn delete_many(&self, keys: impl IntoIterator<Item = String>) -> bool {
+        let Some(redis) = &self.redis else { return true };
         let mut command = redis::cmd("DEL");
         let mut count = 0;
         for key in keys {
             command.arg(redis.key(&key));
             count += 1;
         }
-        if count > 0 {
-            redis.ask::<()>(&command).await;
-        }
+        count == 0 || redis.ask::<()>(&command).await.is_some()
     }
 
     /// True if Redis answers now.
@@ -277,6 +278,9 @@ mod tests {
             cache.set("k", b"v", OPEN_FOR).await;
         }
         assert!(started.elapsed() < OPEN_FOR, "the circuit did not open");
+        assert!(!cache.delete("k").await && !cache.delete_many(["k".to_owned()]).await);
+        assert!(cache.delete_many([]).await, "nothing was to be deleted");
+        assert!(Cache::disabled().delete_many(["k".to_owned()]).await, "nothing is kept");
     }
 
     #[test]

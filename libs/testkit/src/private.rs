@@ -123,6 +123,19 @@ impl PrivateStack {
         Ok(())
     }
 
+    /// Closes every connection to Redis, which keeps what it holds.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn disconnect_redis(&self) -> anyhow::Result<()> {
+        let client = redis::Client::open(self.redis_server()?.url())?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        let mut kill = redis::cmd("CLIENT");
+        kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
+        kill.exec_async(&mut connection).await?;
+        Ok(())
+    }
+
     fn postgres_server(&self) -> anyhow::Result<&Postgres> {
         self.postgres.as_ref().context("the stack has ended")
     }

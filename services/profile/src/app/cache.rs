@@ -4,11 +4,12 @@
 //! every change counts the generation up, so an entry that was read too early is never served,
 //! also if it is put in late. Changes of other replicas arrive by the own change log, within
 //! milliseconds. Redis keeps what Postgres keeps, personal parts sealed; it is emptied of a
-//! customer before the change is acknowledged, and after a time in any case.
+//! customer before the change is acknowledged, and after a time in any case. When it did not
+//! confirm that, nothing is read of it until that time has passed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ::store::Cache as Redis;
 use aggregate::{Behaviour, Personal};
@@ -53,7 +54,34 @@ pub(crate) struct Profiles {
     redis: Redis,
     time_to_live: Duration,
     generations: Arc<Generations>,
+    doubt: Arc<Doubt>,
     changed: watch::Sender<u64>,
+}
+
+/// What is put into Redis after a change was read before it: no statement takes longer.
+const LATE: Duration = Duration::from_secs(10);
+
+/// Whether Redis may hold what has changed since.
+struct Doubt {
+    since: Instant,
+    /// Milliseconds after `since` until which it may.
+    until: AtomicU64,
+}
+
+impl Doubt {
+    fn now(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn is_there(&self) -> bool {
+        self.now() < self.until.load(Ordering::Acquire)
+    }
+
+    /// A value with this time to live was not deleted.
+    fn raise(&self, time_to_live: Duration) {
+        let lasts = u64::try_from((time_to_live + LATE).as_millis()).unwrap_or(u64::MAX);
+        self.until.fetch_max(self.now().saturating_add(lasts), Ordering::AcqRel);
+    }
 }
 
 struct Generations {
@@ -77,6 +105,7 @@ impl Profiles {
             redis,
             time_to_live,
             generations: Arc::new(Generations { epoch: AtomicU64::new(0), slots }),
+            doubt: Arc::new(Doubt { since: Instant::now(), until: AtomicU64::new(0) }),
             changed: watch::Sender::new(0),
         }
     }
@@ -109,12 +138,15 @@ impl Profiles {
         self.known.insert((tenant, asked), Arc::new(entry)).await;
     }
 
-    /// What Redis has of a customer.
+    /// What Redis has of a customer, unless that is in doubt.
     pub(crate) async fn get_stored(
         &self,
         tenant: TenantId,
         customer: CustomerId,
     ) -> Option<Stored> {
+        if self.doubt.is_there() {
+            return None;
+        }
         let (_, bytes) = self.redis.get_versioned(&redis_key(tenant, customer)).await?;
         Stored::from_bytes(&bytes)
     }
@@ -129,8 +161,8 @@ impl Profiles {
         let key = redis_key(tenant, customer);
         let version = stored.version.unsigned_abs();
         self.redis.set_if_newer(&key, version, &stored.to_bytes(), self.time_to_live).await;
-        if self.stamp(customer) != stamp {
-            self.redis.delete(&key).await;
+        if self.stamp(customer) != stamp && !self.redis.delete(&key).await {
+            self.doubt.raise(self.time_to_live);
         }
     }
 
@@ -140,7 +172,9 @@ impl Profiles {
         // that nobody keeps here what it read of Redis meanwhile.
         self.bump(customers);
         let keys = customers.iter().map(|(tenant, customer)| redis_key(*tenant, *customer));
-        self.redis.delete_many(keys).await;
+        if !self.redis.delete_many(keys).await {
+            self.doubt.raise(self.time_to_live);
+        }
         self.bump(customers);
         self.changed.send_modify(|count| *count += 1);
     }

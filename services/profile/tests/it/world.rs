@@ -39,8 +39,12 @@ impl World {
     }
 
     pub(crate) async fn with_cache(redis: bool) -> Arc<Self> {
-        let mut house = House::new(contracts::DESCRIPTORS).unwrap();
+        let house = House::new(contracts::DESCRIPTORS).unwrap();
         let cache = if redis { house.cache().await.unwrap() } else { store::Cache::disabled() };
+        Self::over(house, cache).await
+    }
+
+    pub(crate) async fn over(mut house: House, cache: store::Cache) -> Arc<Self> {
         let (identity_clone, identity_database) =
             house.database("identity", identity::MIGRATIONS).await.unwrap();
         let deps = identity::Deps {
