@@ -7,9 +7,10 @@ use kernel::TenantId;
 use uuid::Uuid;
 
 use super::Shared;
-use crate::domain::schema::{self, Declaration};
+use crate::domain::schema::{self, Declaration, Schema};
 use crate::error::Error;
 use crate::events;
+use crate::store::traits;
 
 /// A declaration with its place in history; none for a built-in one.
 #[derive(Debug, Clone)]
@@ -47,7 +48,8 @@ pub(crate) fn subject(lookup: &TenantLookup, name: &str) -> Uuid {
 }
 
 impl Shared {
-    /// Saves a declaration and tells the others.
+    /// Saves a declaration and tells the others. It is checked against those in force, and
+    /// what the name once stood for, under a lock: no other one comes between.
     ///
     /// # Errors
     /// Everything that is wrong with it; an etag that is not in force.
@@ -58,12 +60,12 @@ impl Shared {
         declaration: Declaration,
         change: Change<'_>,
     ) -> Result<Declared, Error> {
-        self.schemas.refresh(tenant);
-        self.schema(tenant).await?.check(name, &declaration)?;
         let lookup = self.lookup.tenant(tenant)?;
         let traceparent = server::layers::trace::traceparent();
         let saved: Result<Saved, Error> =
             ::store::transaction!(&self.database, async |connection| {
+                let known = traits::lock(connection, tenant, name).await?;
+                Schema::new(known.in_force).check(name, &declaration, known.deleted.as_ref())?;
                 let saved =
                     resource::upsert(connection, tenant, name, &declaration, change).await?;
                 if saved.changed && !change.validate_only {
@@ -98,8 +100,7 @@ impl Shared {
         now: Timestamp,
     ) -> Result<(), Error> {
         let lookup = self.lookup.tenant(tenant)?;
-        let again = schema::built_in().find(|(built_in, _)| *built_in == name);
-        let again = again.map(|(_, declaration)| declaration);
+        let again = schema::built_in_of(name);
         let traceparent = server::layers::trace::traceparent();
         let deleted: Result<(), Error> =
             ::store::transaction!(&self.database, async |connection| {
@@ -134,9 +135,8 @@ impl Shared {
         match resources.get::<Declaration>(tenant, name).await {
             Ok(stored) => Ok(Declared::stored(stored)),
             Err(::store::Error::NotFound) => {
-                let found = schema::built_in().find(|(built_in, _)| *built_in == name);
-                let (name, declaration) = found.ok_or(Error::NotFound("the trait"))?;
-                Ok(Declared::built_in(name, declaration))
+                let found = schema::built_in_of(name).ok_or(Error::NotFound("the trait"))?;
+                Ok(Declared::built_in(name, found))
             }
             Err(error) => Err(error.into()),
         }

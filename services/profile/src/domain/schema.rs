@@ -53,6 +53,11 @@ pub(crate) fn built_in() -> impl Iterator<Item = (&'static str, Declaration)> {
     })
 }
 
+/// The built-in declaration of a name.
+pub(crate) fn built_in_of(name: &str) -> Option<Declaration> {
+    built_in().find(|(built_in, _)| *built_in == name).map(|(_, declaration)| declaration)
+}
+
 /// The declarations in force, by name.
 #[derive(Debug, Clone)]
 pub(crate) struct Schema(BTreeMap<String, Declaration>);
@@ -75,9 +80,15 @@ impl Schema {
         self.get(name).is_some_and(|declaration| declaration.personal == personal)
     }
 
-    /// Checks a declaration against those in force. Neither the type nor the class changes:
-    /// values were already folded that way, and what stands in clear would stay in clear.
-    pub(crate) fn check(&self, name: &str, new: &Declaration) -> Result<(), Violations> {
+    /// Checks a declaration against those in force and the one that was `deleted` under this
+    /// name. Neither the type nor the class changes: values were already folded that way, and
+    /// what stands in clear would stay in clear.
+    pub(crate) fn check(
+        &self,
+        name: &str,
+        new: &Declaration,
+        deleted: Option<&Declaration>,
+    ) -> Result<(), Violations> {
         let mut violations = Violations::new();
         if !is_name(name) {
             violations.add("trait.name", "must match [A-Za-z][A-Za-z0-9_]{0,63}");
@@ -85,7 +96,7 @@ impl Schema {
         if new.description.len() > DESCRIPTION_BYTES {
             violations.add("trait.description", "must be at most 500 bytes");
         }
-        let current = self.get(name);
+        let current = self.get(name).or(deleted);
         if current.is_some_and(|current| current.r#type != new.r#type) {
             violations.add("trait.type", "must stay as it was declared; use another name");
         }
@@ -119,20 +130,22 @@ mod tests {
     #[test]
     fn a_declaration_keeps_its_type_and_class() {
         let schema = Schema::new([("job".to_owned(), text(false))]);
-        assert!(schema.check("job", &text(false)).is_ok());
-        assert!(schema.check("job", &text(true)).is_err());
-        assert!(schema.check("email", &text(false)).is_err());
+        assert!(schema.check("job", &text(false), None).is_ok());
+        assert!(schema.check("job", &text(true), None).is_err());
+        assert!(schema.check("email", &text(false), None).is_err());
         let number = Declaration { r#type: Type::Number, ..text(false) };
-        assert!(schema.check("job", &number).is_err());
-        assert!(schema.check("1job", &text(false)).is_err());
+        assert!(schema.check("job", &number, None).is_err());
+        assert!(schema.check("1job", &text(false), None).is_err());
+        assert!(schema.check("gone", &number, None).is_ok());
+        assert!(schema.check("gone", &number, Some(&text(false))).is_err());
     }
 
     #[test]
     fn a_class_is_bounded() {
         let left = 64 - built_in().filter(|(_, it)| !it.personal).count();
         let schema = Schema::new((0..left).map(|n| (format!("t{n}"), text(false))));
-        assert!(schema.check("one_more", &text(false)).is_err());
-        assert!(schema.check("t0", &text(false)).is_ok(), "it is there already");
-        assert!(schema.check("one_more", &text(true)).is_ok());
+        assert!(schema.check("one_more", &text(false), None).is_err());
+        assert!(schema.check("t0", &text(false), None).is_ok(), "it is there already");
+        assert!(schema.check("one_more", &text(true), None).is_ok());
     }
 }

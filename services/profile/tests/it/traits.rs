@@ -73,6 +73,42 @@ async fn a_declared_trait_enters_profiles_from_then_on_until_it_is_deleted() {
     client.profile.delete_trait(delete.clone()).await.unwrap();
     client.profile.delete_trait(delete).await.unwrap();
     assert_eq!(text_of(&client.get(&customer).await.unwrap(), "plan"), None);
+
+    // What was folded stays folded: the name keeps its type.
+    let number = definition("plan", wire::TraitType::Number, false);
+    let status = upsert(&mut client, number, "").await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let again = upsert(&mut client, plan, "").await.unwrap();
+    assert_eq!(again.meta.unwrap().version, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn declarations_at_the_same_time_are_checked_against_each_other() {
+    let world = World::new().await;
+    let client = world.tenant();
+    let types = [wire::TraitType::String, wire::TraitType::Number, wire::TraitType::Time];
+    let mut racing = Vec::new();
+    for n in 0..12 {
+        let mut client = client.clone();
+        let raced = definition("raced", types[n % 3], false);
+        racing.push(tokio::spawn(async move { upsert(&mut client, raced, "").await }));
+    }
+    // Ten personal ones are built in, and 64 are the bound.
+    for n in 0..60 {
+        let mut client = client.clone();
+        let more = definition(&format!("more_{n}"), wire::TraitType::String, true);
+        racing.push(tokio::spawn(async move { upsert(&mut client, more, "").await }));
+    }
+    let (mut raced, mut more) = (Vec::new(), 0);
+    for task in racing {
+        match task.await.unwrap() {
+            Ok(saved) if saved.name == "raced" => raced.push(saved.r#type),
+            Ok(_) => more += 1,
+            Err(status) => assert_eq!(status.code(), Code::InvalidArgument, "{status:?}"),
+        }
+    }
+    assert!(raced.len() == 4 && raced.iter().all(|it| *it == raced[0]), "{raced:?}");
+    assert_eq!(more, 54);
 }
 
 #[tokio::test]
