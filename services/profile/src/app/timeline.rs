@@ -14,6 +14,9 @@ use crate::error::Error;
 use crate::store::event::{self, Place};
 use crate::store::rejected;
 
+/// What the events of a page have together, well below the 4 MiB that clients accept.
+const PAGE_BYTES: i64 = 2 << 20;
+
 /// An event, opened.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -31,7 +34,8 @@ pub(crate) struct OpenedRejection {
 }
 
 impl Shared {
-    /// At most `limit` events of a customer, newest first, and whether there are more.
+    /// At most `limit` events of a customer, newest first, fewer if they are large, and whether
+    /// there are more.
     ///
     /// # Errors
     /// [`Error::NotFound`] as [`Shared::profile`].
@@ -43,11 +47,9 @@ impl Shared {
         limit: usize,
     ) -> Result<(Vec<Opened>, bool), Error> {
         let profile = self.profile(tenant, customer).await?;
-        let rows = limit as i64 + 1;
-        let customer = profile.customer.uuid();
-        let mut stored = event::timeline(&self.database, tenant, customer, after, rows).await?;
-        let has_more = stored.len() > limit;
-        stored.truncate(limit);
+        let of = (tenant, profile.customer);
+        let (stored, has_more) =
+            event::timeline(&self.database, of, after, limit, PAGE_BYTES).await?;
         let tenant_key = self.tenant_keys.get(tenant).await?;
         let mut keys: HashMap<EvidenceId, Arc<DataKey>> = HashMap::new();
         let mut opened = Vec::with_capacity(stored.len());

@@ -1,7 +1,7 @@
 //! Events: written once, read newest first.
 
 use ::store::{Database, Error};
-use kernel::{EvidenceId, Shard, TenantId};
+use kernel::{CustomerId, EvidenceId, Shard, TenantId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -85,36 +85,60 @@ pub(crate) struct StoredEvent {
     pub(crate) wrapped_key: Vec<u8>,
 }
 
-const TIMELINE: &str = "select e.occurred_us, e.evidence_id, e.message_id, e.received_us,
-        e.payload, f.wrapped_key
-    from fragment f join event e using (tenant_id, shard, evidence_id)
-    where f.tenant_id = $1 and f.customer_id = $2 and f.wrapped_key is not null
-        and ($3::bigint is null
-            or (e.occurred_us, e.evidence_id, e.message_id) < ($3, $4::uuid, $5::text))
-    order by e.occurred_us desc, e.evidence_id desc, e.message_id desc limit $6";
+// The newest of each evidence by its index, the newest of those, and as many of their payloads
+// as fit. (time, evidence, message id) < the place after which the page begins is, for one
+// evidence, (time, message id) < a bound: the empty text is below every message id.
+const TIMELINE: &str = "with newest as (
+        select e.occurred_us, f.shard, f.evidence_id, e.message_id, f.wrapped_key
+        from fragment f cross join lateral (
+            select occurred_us, message_id from event
+            where tenant_id = f.tenant_id and shard = f.shard and evidence_id = f.evidence_id
+                and (occurred_us, message_id) < (
+                    case when f.evidence_id < $4 then $3 + 1 else $3 end,
+                    case when f.evidence_id = $4 then $5 else '' end)
+            order by occurred_us desc, message_id desc limit $6 + 1) e
+        where f.tenant_id = $1 and f.customer_id = $2 and f.version > 0
+            and f.wrapped_key is not null
+        order by e.occurred_us desc, f.evidence_id desc, e.message_id desc limit $6 + 1),
+    measured as (
+        select n.*, e.received_us, e.payload,
+            row_number() over newest_first as place,
+            sum(octet_length(e.payload)) over newest_first as bytes
+        from newest n join event e on e.tenant_id = $1 and e.shard = n.shard
+            and e.evidence_id = n.evidence_id and e.message_id = n.message_id
+        window newest_first as
+            (order by n.occurred_us desc, n.evidence_id desc, n.message_id desc))
+    select occurred_us, evidence_id, message_id, received_us, payload, wrapped_key,
+        (select count(*) from newest)
+    from measured where place <= $6 and (place = 1 or bytes <= $7)
+    order by place";
 
-type TimelineRow = (i64, Uuid, String, i64, Vec<u8>, Vec<u8>);
+type TimelineRow = (i64, Uuid, String, i64, Vec<u8>, Vec<u8>, i64);
 
-/// At most `limit` events of a customer, newest first, after `after`.
+/// The newest events of a customer after `after`: at most `limit`, and at most `bytes` in all
+/// unless the first alone has more. Says also whether there are more. O(k · limit) index
+/// entries for k evidences.
 pub(crate) async fn timeline(
     database: &Database,
-    tenant: TenantId,
-    customer: Uuid,
+    (tenant, customer): (TenantId, CustomerId),
     after: Option<&Place>,
-    limit: i64,
-) -> Result<Vec<StoredEvent>, Error> {
+    limit: usize,
+    bytes: i64,
+) -> Result<(Vec<StoredEvent>, bool), Error> {
     let rows: Vec<TimelineRow> = sqlx::query_as(TIMELINE)
         .bind(tenant.uuid())
-        .bind(customer)
-        .bind(after.map(|place| place.occurred_us))
-        .bind(after.map(|place| place.evidence.uuid()))
-        .bind(after.map(|place| place.message_id.as_str()))
-        .bind(limit)
+        .bind(customer.uuid())
+        .bind(after.map_or(i64::MAX - 1, |place| place.occurred_us))
+        .bind(after.map_or(Uuid::max(), |place| place.evidence.uuid()))
+        .bind(after.map_or("", |place| place.message_id.as_str()))
+        .bind(limit as i64)
+        .bind(bytes)
         .fetch_all(database.pool())
         .await?;
-    let event = |(occurred_us, evidence, message_id, received_us, payload, wrapped_key)| {
+    let has_more = rows.first().is_some_and(|row| row.6 > rows.len() as i64);
+    let event = |(occurred_us, evidence, message_id, received_us, payload, wrapped_key, _)| {
         let place = Place { occurred_us, evidence: EvidenceId::new(evidence), message_id };
         StoredEvent { place, received_us, payload, wrapped_key }
     };
-    Ok(rows.into_iter().map(event).collect())
+    Ok((rows.into_iter().map(event).collect(), has_more))
 }

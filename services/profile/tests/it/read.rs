@@ -1,6 +1,7 @@
 //! Reading profiles and timelines.
 
 use contracts::profile::v1 as wire;
+use testkit::{House, PrivateStack};
 use tonic::Code;
 use uuid::Uuid;
 
@@ -132,4 +133,74 @@ async fn personal_attributes_of_a_merged_customer_are_the_latest_of_all() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_redis_could_not_be_told_is_not_read_of_it() {
+    let stack = PrivateStack::start(false).await.unwrap();
+    let redis = stack.redis().unwrap();
+    let cache = store::Cache::new(redis.url(), redis.prefix()).unwrap();
+    let house = House::new(contracts::DESCRIPTORS).unwrap();
+    let world = World::over(house, cache.clone()).await;
+    let mut client = world.tenant();
+    let taken = client.take(track(1, "m-0", "Page Viewed", BASE_US)).await;
+    let (customer, mut version) = (taken.customer_id, taken.profile_version);
+    let key = format!("1:{{{customer}}}:{}", client.tenant);
+    // The own log may empty Redis just before the connections go: then once more.
+    for n in 1..20 {
+        testkit::eventually(LIMIT, "the profile in redis", async || {
+            let mut client = client.clone();
+            client.get(&customer).await.map_err(|status| status.to_string())?;
+            let kept = cache.get_versioned(&key).await.map(|(version, _)| version as i64);
+            if kept == Some(version) { Ok(()) } else { Err(format!("{kept:?}")) }
+        })
+        .await;
+        stack.disconnect_redis().await.unwrap();
+        let id = format!("m-{n}");
+        version = client.take(track(1, &id, "Page Viewed", BASE_US)).await.profile_version;
+        testkit::eventually(LIMIT, "redis", || cache.is_reachable()).await;
+        let kept = cache.get_versioned(&key).await.map(|(version, _)| version as i64);
+        assert_eq!(client.get(&customer).await.unwrap().version, version, "redis has {kept:?}");
+        if kept.is_some_and(|kept| kept < version) {
+            return;
+        }
+    }
+    panic!("redis was told every time");
+}
+
+#[tokio::test]
+async fn a_page_of_large_events_ends_early() {
+    let world = World::new().await;
+    let mut client = world.tenant();
+    let large = "x".repeat(30_000);
+    let mut customer_id = String::new();
+    for from in [0, 40] {
+        let event = |n: i64| {
+            let mut event = track(1, &format!("m-{n:02}"), "Page Viewed", BASE_US - n % 7);
+            event.properties = Some(record(&[("long", text(&large))]));
+            event.context = Some(record(&[("long", text(&large))]));
+            event
+        };
+        let taken = client.ingest((from..from + 40).map(event).collect()).await;
+        customer_id = taken[0].customer_id.clone();
+    }
+    let (mut read, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = wire::GetTimelineRequest {
+            customer_id: customer_id.clone(),
+            page_size: 1_000,
+            page_token,
+        };
+        let page = client.profile.get_timeline(request).await.unwrap().into_inner();
+        assert!(prost::Message::encoded_len(&page) < 2_200_000, "{} events", page.events.len());
+        read.extend(page.events.into_iter().map(|event| event.event.unwrap().message_id));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    let mut expected: Vec<i64> = (0..80).collect();
+    expected.sort_by_key(|n| (n % 7, -n));
+    let expected: Vec<String> = expected.iter().map(|n| format!("m-{n:02}")).collect();
+    assert_eq!(read, expected);
 }

@@ -103,3 +103,49 @@ async fn a_snapshot_has_every_profile_redirect_and_trait() {
     assert_eq!(kinds, [0, persons, 1, 1]);
     assert!(keys.is_sorted(), "in the order of subjects");
 }
+
+#[tokio::test]
+async fn a_snapshot_is_whole_over_many_pages_and_for_every_shard() {
+    let world = World::new().await;
+    let mut client = world.tenant();
+    let persons = 620;
+    for from in [0, 310] {
+        let events = (from..from + 310).map(|n| track(n, "m-1", "Signed In", BASE_US));
+        client.ingest(events.collect()).await;
+    }
+    let tenants = 60;
+    for _ in 0..tenants {
+        let mut client = world.tenant();
+        // Built in: once the own declaration is deleted, that one is in force again.
+        let definition = wire::TraitDefinition {
+            name: "city".to_owned(),
+            r#type: wire::TraitType::String as i32,
+            ..wire::TraitDefinition::default()
+        };
+        let request = wire::UpsertTraitRequest { r#trait: Some(definition), ..Default::default() };
+        client.profile.upsert_trait(request).await.unwrap();
+        let request = wire::DeleteTraitRequest { name: "city".to_owned() };
+        client.profile.delete_trait(request).await.unwrap();
+    }
+    let peer = world.house.peer(&world.endpoint, client.tenant);
+    let mut feed = FeedServiceClient::new(peer);
+    let all = std::iter::once(Vec::new()).chain((0..64).map(|shard| vec![shard]));
+    let mut counts = Vec::new();
+    for shards in all {
+        let mut pages = feed.snapshot(SnapshotRequest { shards }).await.unwrap().into_inner();
+        let mut kinds = [0; 4];
+        while let Some(page) = pages.message().await.unwrap() {
+            for entry in page.entries {
+                kinds[entry.kind as usize] += 1;
+                if entry.kind == wire::EventKind::TraitChanged as i32 {
+                    let changed = wire::TraitChanged::decode(entry.data).unwrap();
+                    assert_eq!(changed.r#type, wire::TraitType::String as i32);
+                }
+            }
+        }
+        counts.push(kinds);
+    }
+    assert_eq!(counts[0], [0, persons, 0, tenants]);
+    let of_shards = |kind: usize| counts[1..].iter().map(|kinds| kinds[kind]).sum::<usize>();
+    assert_eq!([of_shards(1), of_shards(3)], [persons, tenants]);
+}
