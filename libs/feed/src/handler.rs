@@ -22,7 +22,7 @@ pub trait Handler: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), HandleError>> + Send;
 
     /// Whether an entry can have an effect at all. One that has none costs no transaction: the
-    /// checkpoint passes it with the next effect, or within about a second. Must be a function of the
+    /// checkpoint passes it with the next effect, or within half a second. Must be a function of the
     /// entry alone.
     fn concerns(&self, entry: &Entry) -> bool {
         let _ = entry;

@@ -161,6 +161,11 @@ impl Held {
         Target { position: self.position, feed_epoch: self.feed_epoch }
     }
 
+    /// True if entries were passed that the row does not know of.
+    pub(crate) fn has_passed(&self) -> bool {
+        self.passed > self.position
+    }
+
     /// Notes that the row has moved.
     pub(crate) fn moved(&mut self, to: Target) {
         self.position = to.position;

@@ -19,7 +19,7 @@ use crate::upstream::epoch;
 use crate::{Entry, Error, Handler};
 
 /// How long entries without an effect may be passed before the row knows of it.
-const PASS: Duration = Duration::from_secs(1);
+const PASS: Duration = Duration::from_millis(500);
 /// After so many heartbeats without a sound the connection is taken for dead.
 const SILENT_BEATS: u32 = 4;
 
@@ -139,7 +139,8 @@ impl<H: Handler> Lane<H> {
             }
         }
         held.passed = last;
-        if last > held.position && held.written.elapsed() >= PASS {
+        // A row that knows no epoch yet cannot be read from a position.
+        if held.feed_epoch.is_none() || held.has_passed() && held.written.elapsed() >= PASS {
             self.move_to(held, last, epoch).await?;
         }
         self.measure(answer.head_seq - last, &[]);
@@ -183,25 +184,33 @@ impl<H: Handler> Lane<H> {
         Ok(())
     }
 
+    /// Keeps the lease; the row learns how far entries were passed.
+    async fn renew(&self, held: &mut Held) -> Result<(), Error> {
+        let to = Target { position: held.passed, feed_epoch: held.feed_epoch };
+        let mut connection = self.database.acquire().await?;
+        self.checkpoint.advance(&mut connection, held, to).await?;
+        held.moved(to);
+        Ok(())
+    }
+
     /// Waits for the owner; renews the lease meanwhile.
     async fn hear<T>(
         &self,
-        held: &Held,
+        held: &mut Held,
         answer: impl Future<Output = Result<T, Error>>,
         cancel: &CancellationToken,
     ) -> Result<T, Error> {
         let silent = sleep_until(Instant::now() + HEARTBEAT * SILENT_BEATS);
         tokio::pin!(silent, answer);
         loop {
-            let renewal: Duration = self.checkpoint.lease / 3;
+            let renewal = if held.has_passed() { PASS } else { self.checkpoint.lease / 3 };
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Err(Error::Stopped),
                 answer = &mut answer => return answer,
                 () = &mut silent => return Err(Error::Silent),
                 () = tokio::time::sleep(renewal) => {
-                    let mut connection = self.database.acquire().await?;
-                    self.checkpoint.advance(&mut connection, held, held.here()).await?;
+                    self.renew(held).await?;
                 }
             }
         }
