@@ -1,22 +1,21 @@
-//! The processes that are measured: the real binary beside this one, started, waited for and
-//! stopped as a user would.
+//! The processes that are measured: the real binary beside this one, in the places of the bench.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use embedded::{Postgres, PostgresOptions, Redis, RedisOptions};
-use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tonic::Code;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
+
+use crate::process::{Program, free_ports, postmaster, postmaster_file, sockets, up};
 
 const START_LIMIT: Duration = Duration::from_secs(90);
 const STOP_LIMIT: Duration = Duration::from_secs(40);
@@ -32,12 +31,11 @@ const LIMITS: [(&str, &str); 4] = [
 
 /// A running program.
 pub(crate) struct Process {
-    child: Child,
+    program: Program,
     /// Its id.
     pub(crate) pid: u32,
     /// Where its RPCs are.
     pub(crate) rpc: SocketAddr,
-    log: PathBuf,
 }
 
 /// Where things are for all processes of a run.
@@ -56,7 +54,7 @@ impl Place {
     /// Removes the data of an earlier run, and its servers if that run was killed.
     pub(crate) async fn clear(&self) -> anyhow::Result<()> {
         let data = self.data();
-        if data.join("postgres/data/postmaster.pid").exists() {
+        if postmaster_file(&data).exists() {
             Postgres::start(&PostgresOptions::new(data.join("postgres"))).await?.stop().await?;
         }
         if data.join("redis/redis.pid").exists() {
@@ -75,27 +73,19 @@ impl Place {
 
     /// The id of its postmaster.
     pub(crate) fn postmaster(&self) -> anyhow::Result<u32> {
-        let path = self.data().join("postgres/data/postmaster.pid");
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        Ok(text.lines().next().unwrap_or_default().trim().parse()?)
+        Ok(postmaster(&self.data())?.try_into()?)
     }
 
     /// The address of a database while the suite runs its private server.
     pub(crate) fn database(&self, name: &str) -> String {
-        let postgres = self.data().join("postgres");
-        let recorded = fs::read_to_string(postgres.join("socket_directory"));
-        let sockets = recorded.map_or_else(|_| postgres.join("run"), PathBuf::from);
+        let sockets = sockets(&self.data().join("postgres"));
         format!("postgres:///{name}?host={}&user=postgres", sockets.display())
     }
 
     /// `rapport up`, ready.
     pub(crate) async fn up(&self) -> anyhow::Result<Process> {
-        let (rpc, http, admin) = (free_port()?, free_port()?, free_port()?);
-        let mut command = Command::new(rapport()?);
-        command.arg("up").arg("--data").arg(self.data());
-        for (flag, port) in [("--rpc-port", rpc), ("--http-port", http), ("--admin-port", admin)] {
-            command.arg(flag).arg(port.to_string());
-        }
+        let [rpc, http, admin] = free_ports()?;
+        let command = up(&rapport()?, &self.data(), [rpc, http, admin]);
         self.start(command, "up", rpc, Some(admin)).await
     }
 
@@ -105,7 +95,7 @@ impl Place {
         service: &str,
         settings: &[(&str, &str)],
     ) -> anyhow::Result<Process> {
-        let (rpc, admin) = (free_port()?, free_port()?);
+        let [rpc, admin] = free_ports()?;
         let mut command = Command::new(rapport()?);
         command
             .args(["serve", service])
@@ -118,7 +108,7 @@ impl Place {
 
     /// This program again, as a floor.
     pub(crate) async fn door(&self, arguments: &[&str]) -> anyhow::Result<Process> {
-        let port = free_port()?;
+        let [port] = free_ports()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("door").arg("--keys").arg(self.keys()).args(arguments);
         command.args(["--port", &port.to_string()]);
@@ -135,17 +125,10 @@ impl Place {
         fs::create_dir_all(&self.directory)?;
         let log = self.directory.join(format!("{name}.log"));
         let output = File::create(&log)?;
-        let child = command
-            .envs(LIMITS)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {name}"))?;
-        let pid = child.id().context("it ended at once")?;
+        let program = Program::start(name, command.envs(LIMITS), log, output)?;
+        let pid = program.pid()?.as_raw_nonzero().get().cast_unsigned();
         let rpc = SocketAddr::from((Ipv4Addr::LOCALHOST, rpc));
-        let mut process = Process { child, pid, rpc, log };
+        let mut process = Process { program, pid, rpc };
         process.wait_ready(name, admin).await?;
         Ok(process)
     }
@@ -168,9 +151,7 @@ impl Process {
     async fn wait_ready(&mut self, name: &str, admin: Option<u16>) -> anyhow::Result<()> {
         let limit = Instant::now() + START_LIMIT;
         loop {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("{name} ended with {status}: {}", self.last_words());
-            }
+            self.program.ensure_running()?;
             let ready = match admin {
                 Some(port) => is_ready(port).await,
                 None => TcpStream::connect(self.rpc).await.is_ok(),
@@ -178,26 +159,19 @@ impl Process {
             if ready {
                 return Ok(());
             }
-            ensure!(Instant::now() < limit, "{name} is not ready: {}", self.last_words());
+            let in_time = Instant::now() < limit;
+            ensure!(in_time, "{name} is not ready: {}", self.program.last_words());
             tokio::time::sleep(POLL).await;
         }
     }
 
-    fn last_words(&self) -> String {
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(8)..].join("\n")
-    }
-
     /// Asks it to end and waits.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("no process id")?;
-        if self.child.try_wait()?.is_none() {
-            rustix::process::kill_process(pid, Signal::TERM)?;
+        if self.program.is_running()? {
+            self.program.terminate()?;
         }
-        let ended = tokio::time::timeout(STOP_LIMIT, self.child.wait()).await;
-        let status = ended.context("it did not end after SIGTERM")??;
-        ensure!(status.success(), "it ended with {status}: {}", self.last_words());
+        let status = self.program.ended(STOP_LIMIT).await?;
+        ensure!(status.success(), "it ended with {status}: {}", self.program.last_words());
         Ok(())
     }
 
@@ -253,11 +227,6 @@ fn rapport() -> anyhow::Result<PathBuf> {
     let path = own.parent().unwrap_or(Path::new(".")).join("rapport");
     ensure!(path.is_file(), "{} is not there: build it first (`make bench` does)", path.display());
     Ok(path)
-}
-
-/// Free now; taken by whoever is started with it in a moment.
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Whether `/readyz` says 200.

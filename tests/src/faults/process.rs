@@ -2,9 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -12,7 +11,8 @@ use contracts::profile::v1::ListTraitsRequest;
 use contracts::profile::v1::profile_service_client::ProfileServiceClient;
 use rapport::client::Client;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+
+use crate::process::{Program, free_ports, postmaster, postmaster_file, sockets, up};
 
 /// Postgres repeats its log after a crash, and the machine may be busy.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -24,7 +24,7 @@ pub struct Process {
     program: PathBuf,
     directory: PathBuf,
     ports: [u16; 3],
-    child: Child,
+    running: Program,
 }
 
 /// The processes of the private servers.
@@ -46,8 +46,8 @@ impl Process {
         fs::create_dir_all(directory)?;
         let directory = directory.canonicalize()?;
         let ports = free_ports()?;
-        let child = spawn(program, &directory, ports)?;
-        let mut process = Self { program: program.to_owned(), directory, ports, child };
+        let running = start(program, &directory, ports)?;
+        let process = Self { program: program.to_owned(), directory, ports, running };
         let last_key = process.directory.join("keys/internal-signing.pem");
         process.wait_until("the keys", || last_key.is_file()).await?;
         Ok(process)
@@ -75,10 +75,9 @@ impl Process {
         loop {
             let answer = profile.list_traits(ListTraitsRequest::default()).await;
             let Err(status) = answer else { return Ok(()) };
-            if let Some(status) = self.child.try_wait()? {
-                bail!("the suite ended by itself ({status}): {}", self.log_tail());
-            }
-            ensure!(Instant::now() < deadline, "no answer: {status}; {}", self.log_tail());
+            self.running.ensure_running()?;
+            let in_time = Instant::now() < deadline;
+            ensure!(in_time, "no answer: {status}; {}", self.running.last_words());
             tokio::time::sleep(POLL).await;
         }
     }
@@ -88,7 +87,7 @@ impl Process {
     /// # Errors
     /// When it cannot be killed.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
-        self.child.kill().await.context("killing the suite")
+        self.running.kill().await
     }
 
     /// Starts it again on the same data and addresses.
@@ -96,7 +95,7 @@ impl Process {
     /// # Errors
     /// When the program cannot be started.
     pub fn start_again(&mut self) -> anyhow::Result<()> {
-        self.child = spawn(&self.program, &self.directory, self.ports)?;
+        self.running = start(&self.program, &self.directory, self.ports)?;
         Ok(())
     }
 
@@ -105,9 +104,7 @@ impl Process {
     /// # Errors
     /// When it has ended already.
     pub fn terminate(&self) -> anyhow::Result<()> {
-        let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
-        kill_process(pid.context("the suite has ended")?, Signal::TERM)?;
-        Ok(())
+        self.running.terminate()
     }
 
     /// Waits for its end.
@@ -115,8 +112,7 @@ impl Process {
     /// # Errors
     /// When it does not come within the limit.
     pub async fn ended(&mut self, limit: Duration) -> anyhow::Result<ExitStatus> {
-        let waited = tokio::time::timeout(limit, self.child.wait()).await;
-        Ok(waited.with_context(|| format!("still running after {limit:?}"))??)
+        self.running.ended(limit).await
     }
 
     /// Its servers now.
@@ -124,9 +120,8 @@ impl Process {
     /// # Errors
     /// When there is not exactly one of each.
     pub fn servers(&self) -> anyhow::Result<Servers> {
-        let file = self.directory.join("postgres/data/postmaster.pid");
-        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-        let postgres = text.lines().next().unwrap_or_default().trim().parse()?;
+        let postgres = postmaster(&self.directory)?;
+        let file = postmaster_file(&self.directory);
         ensure!(is_running(postgres), "{} names a dead process", file.display());
         let [redis] = working_in(&self.directory.join("redis"))[..] else {
             bail!("not exactly one Redis: {:?}", working_in(&self.directory.join("redis")));
@@ -148,9 +143,7 @@ impl Process {
     /// # Errors
     /// When it does not answer.
     pub async fn flush_redis(&self) -> anyhow::Result<()> {
-        let redis = self.directory.join("redis");
-        let short = fs::read_to_string(redis.join("socket_directory"));
-        let sockets = short.map_or_else(|_| redis.join("run"), PathBuf::from);
+        let sockets = sockets(&self.directory.join("redis"));
         let url = format!("redis+unix://{}", sockets.join("redis.sock").display());
         let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
         redis::cmd("FLUSHALL").exec_async(&mut connection).await?;
@@ -162,9 +155,9 @@ impl Process {
     /// # Errors
     /// When something cannot be ended.
     pub async fn clean_up(mut self) -> anyhow::Result<Vec<String>> {
-        let was_running = self.child.try_wait()?.is_none();
+        let was_running = self.running.is_running()?;
         if was_running {
-            self.child.kill().await?;
+            self.running.kill().await?;
         }
         let left = working_in(&self.directory);
         for pid in left.iter().filter_map(|pid| Pid::from_raw(*pid)) {
@@ -178,51 +171,27 @@ impl Process {
         Ok(if was_running { Vec::new() } else { left.into_iter().map(named).collect() })
     }
 
-    async fn wait_until(&mut self, what: &str, is: impl Fn() -> bool) -> anyhow::Result<()> {
+    async fn wait_until(&self, what: &str, is: impl Fn() -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_LIMIT;
         while !is() {
-            ensure!(Instant::now() < deadline, "waited in vain for {what}: {}", self.log_tail());
+            let in_time = Instant::now() < deadline;
+            ensure!(in_time, "waited in vain for {what}: {}", self.running.last_words());
             tokio::time::sleep(POLL).await;
         }
         Ok(())
     }
-
-    fn log_tail(&self) -> String {
-        let text = fs::read_to_string(self.directory.join("suite.log")).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(5)..].join("\n")
-    }
 }
 
-fn spawn(program: &Path, directory: &Path, ports: [u16; 3]) -> anyhow::Result<Child> {
+fn start(program: &Path, directory: &Path, ports: [u16; 3]) -> anyhow::Result<Program> {
     let path = directory.join("suite.log");
     let mut log = File::options().create(true).append(true).open(&path)?;
     writeln!(log, "-- start --")?;
-    let [rpc, http, admin] = ports.map(|port| port.to_string());
-    Command::new(program)
-        .arg("up")
-        .arg("--data")
-        .arg(directory)
-        .args(["--rpc-port", &rpc, "--http-port", &http, "--admin-port", &admin])
+    let mut command = up(program, directory, ports);
+    command
         .env("RAPPORT__TELEMETRY__LOG", "warn")
         .env("RAPPORT__SERVER__RATE_PER_SECOND", "1000000")
-        .env("RAPPORT__SERVER__RATE_BURST", "1000000")
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("starting {}", program.display()))
-}
-
-/// Three ports that are free now.
-fn free_ports() -> anyhow::Result<[u16; 3]> {
-    let bound = [0; 3].map(|port| TcpListener::bind(("127.0.0.1", port)));
-    let mut ports = [0; 3];
-    for (port, listener) in ports.iter_mut().zip(bound) {
-        *port = listener?.local_addr()?.port();
-    }
-    Ok(ports)
+        .env("RAPPORT__SERVER__RATE_BURST", "1000000");
+    Program::start("the suite", &mut command, path, log)
 }
 
 /// The processes whose working directory is `directory` or below it: both servers work in
