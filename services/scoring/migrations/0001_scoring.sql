@@ -62,7 +62,10 @@ create table feature_log (
     customer_id       uuid     not null,
     -- The id that the caller named; it may have led to customer_id.
     asked_customer_id uuid     not null,
+    -- The clock of the features, which the caller may set back …
     as_of_us          bigint   not null,
+    -- … and when they were read: everything known by then is in them.
+    read_us           bigint   not null,
     profile_version   bigint   not null,
     features          bytea    not null,
     answers           bytea    not null,

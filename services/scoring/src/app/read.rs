@@ -111,13 +111,15 @@ impl App {
             }
         }
         unknown.into_result(())?;
-        let as_of_us = ask.as_of_us.unwrap_or_else(|| self.clock.now_us());
+        let read_us = self.clock.now_us();
+        let as_of_us = ask.as_of_us.unwrap_or(read_us);
         let moment = Moment::new(&behaviour, as_of_us);
         let features = if ask.use_id.is_some() { set.snapshot(moment) } else { Features::new() };
         let usage = Use {
             customer: subject.key.customer,
             asked: ask.customer,
             as_of_us,
+            read_us,
             profile_version: subject.profile_version,
             features: Features::new(),
             answers: set.score(moment, &weights),
@@ -196,7 +198,8 @@ impl App {
         let Current { reading, subject, behaviour } = self.current(tenant, customer).await?;
         let set = self.rules.set(tenant, reading.revision).await?;
         let weights = self.rules.weights(tenant, &reading.models).await?;
-        let as_of_us = as_of_us.unwrap_or_else(|| self.clock.now_us());
+        let read_us = self.clock.now_us();
+        let as_of_us = as_of_us.unwrap_or(read_us);
         let moment = Moment::new(&behaviour, as_of_us);
         let mut scores = set.score(moment, &weights);
         scores.retain(|score| score.scorer == scorer);
@@ -204,6 +207,7 @@ impl App {
             customer: subject.key.customer,
             asked: customer,
             as_of_us,
+            read_us,
             profile_version: subject.profile_version,
             features: set.snapshot(moment),
             answers: scores,

@@ -21,6 +21,9 @@ pub(crate) struct Use {
     /// The id that the caller named.
     pub(crate) asked: CustomerId,
     pub(crate) as_of_us: i64,
+    /// When it was read, whatever it is as of: a use that was read long after its `as_of_us` may
+    /// know what a model would not have known then.
+    pub(crate) read_us: i64,
     pub(crate) profile_version: i64,
     pub(crate) features: Features,
     pub(crate) answers: Vec<Answer>,
@@ -35,9 +38,9 @@ pub(crate) struct NewUse {
 }
 
 const INSERT: &str = "insert into feature_log (tenant_id, shard, use_id, customer_id,
-        asked_customer_id, as_of_us, profile_version, features, answers)
+        asked_customer_id, as_of_us, read_us, profile_version, features, answers)
     select * from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::uuid[], $5::uuid[],
-        $6::bigint[], $7::bigint[], $8::bytea[], $9::bytea[])
+        $6::bigint[], $7::bigint[], $8::bigint[], $9::bytea[], $10::bytea[])
     order by 1, 2, 3 on conflict do nothing returning tenant_id, use_id";
 
 /// Keeps uses; for each, false if its id was used before, also earlier in the same list.
@@ -61,6 +64,7 @@ pub(crate) async fn insert(pool: &PgPool, all: &[Arc<NewUse>]) -> Result<Vec<boo
         .bind(ids(|new| new.usage.customer.uuid()))
         .bind(ids(|new| new.usage.asked.uuid()))
         .bind(numbers(|new| new.usage.as_of_us))
+        .bind(numbers(|new| new.usage.read_us))
         .bind(numbers(|new| new.usage.profile_version))
         .bind(features)
         .bind(answers)
@@ -71,11 +75,11 @@ pub(crate) async fn insert(pool: &PgPool, all: &[Arc<NewUse>]) -> Result<Vec<boo
     Ok(all.iter().zip(is_first).map(kept).collect())
 }
 
-const FIND: &str = "select customer_id, asked_customer_id, as_of_us, profile_version, features,
-        answers
+const FIND: &str = "select customer_id, asked_customer_id, as_of_us, read_us, profile_version,
+        features, answers
     from feature_log where tenant_id = $1 and shard = $2 and use_id = $3";
 
-type Row = (Uuid, Uuid, i64, i64, Vec<u8>, Vec<u8>);
+type Row = (Uuid, Uuid, i64, i64, i64, Vec<u8>, Vec<u8>);
 
 /// The use of that id.
 pub(crate) async fn find(pool: &PgPool, tenant: TenantId, id: UseId) -> Result<Option<Use>, Error> {
@@ -85,7 +89,7 @@ pub(crate) async fn find(pool: &PgPool, tenant: TenantId, id: UseId) -> Result<O
         .bind(id.uuid())
         .fetch_optional(pool)
         .await?;
-    let Some((id, asked, as_of_us, profile_version, features, answers)) = row else {
+    let Some((id, asked, as_of_us, read_us, profile_version, features, answers)) = row else {
         return Ok(None);
     };
     let features = codec::decode_features(&features)?;
@@ -93,6 +97,7 @@ pub(crate) async fn find(pool: &PgPool, tenant: TenantId, id: UseId) -> Result<O
         customer: customer(id),
         asked: customer(asked),
         as_of_us,
+        read_us,
         profile_version,
         answers: codec::decode_answers(&answers, &features)?,
         features,

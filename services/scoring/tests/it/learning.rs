@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::world::{LIMIT, Person, Tenant, World, label, policy};
+use crate::world::{DAY, DAY_ONE, LIMIT, Person, Tenant, World, label, policy, time};
 
 const FEATURES: [&str; 3] = ["traits.job", "traits.age", "orders.count"];
 
@@ -161,6 +161,34 @@ async fn a_frozen_model_stays_as_it_is_and_catches_up_when_it_learns_again() {
     tenant.model(policy("m", &FEATURES)).await.unwrap();
     learned(&tenant, "m", 10).await;
     assert_eq!(weights(&world, &tenant, "m").await, fold(&cases).encode());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_use_keeps_when_it_was_read_beside_what_it_is_as_of() {
+    let world = World::new().await;
+    let mut tenant = world.tenant();
+    tenant.model(policy("m", &["orders.count"])).await.unwrap();
+    let mut person = Person::new().did("A", DAY_ONE);
+    world.profile.tell(&[person.changed(&tenant)]).await;
+    let as_of_us = DAY_ONE - 30 * DAY;
+    let id = Uuid::now_v7();
+    // A repeat changes nothing.
+    for now_us in [DAY_ONE + 7, DAY_ONE + DAY] {
+        world.move_clock(now_us);
+        let request = proto::ScoreCustomerRequest {
+            customer_id: person.id.to_string(),
+            at_least_profile_version: 1,
+            use_id: id.to_string(),
+            as_of_time: Some(time(as_of_us)),
+            ..Default::default()
+        };
+        let scores = tenant.ask(request).await.unwrap();
+        assert_eq!(scores[0].as_of_time, Some(time(as_of_us)));
+    }
+    let sql = "select as_of_us, read_us from feature_log where use_id = $1";
+    let query = sqlx::query_as(sql).bind(id);
+    let kept: (i64, i64) = query.fetch_one(world.database.pool()).await.unwrap();
+    assert_eq!(kept, (as_of_us, DAY_ONE + 7));
 }
 
 /// A replica in a runtime of its own, to be killed.
