@@ -1,7 +1,12 @@
 //! What is damaged is passed over: neither other tenants nor the rest of its own wait for it.
 
+use std::collections::BTreeSet;
+
+use contracts::feed::v1::SnapshotRequest;
+use contracts::feed::v1::feed_service_client::FeedServiceClient;
 use contracts::scoring::v1 as proto;
 use kernel::TenantId;
+use server::Peer;
 use testkit::eventually;
 use uuid::Uuid;
 
@@ -59,9 +64,8 @@ async fn told(world: &World, tenant: &mut Tenant, count: usize) -> Vec<Person> {
     let mut people: Vec<Person> = (0..count).map(|_| Person::new().did("A", DAY_ONE)).collect();
     let entries: Vec<_> = people.iter_mut().map(|person| person.changed(tenant)).collect();
     world.profile.tell(&entries).await;
-    for person in &people {
-        tenant.score(person).await.unwrap();
-    }
+    // One lane applies them in their order.
+    tenant.score(people.last().unwrap()).await.unwrap();
     people
 }
 
@@ -152,6 +156,7 @@ async fn a_tenant_that_cannot_be_scored_rests_and_is_tried_again() {
         tenant.card(card("a", &[("any", "events.total > 0", 7.0)])).await.unwrap();
     }
     stored(&second, &everybody[1][1], 7.0).await;
+    assert_eq!(first.stored(everybody[0][1].id).await.unwrap()[0].value, 0.0, "as it was");
     run(&world, REPAIR_MODEL, &first).await;
     stored(&first, &everybody[0][1], 7.0).await;
 }
@@ -173,4 +178,26 @@ async fn a_sweep_passes_over_damaged_customers() {
         query.fetch_one(world.database.pool()).await.unwrap_or(false)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_leaves_out_damaged_customers_only() {
+    let world = World::new().await;
+    let [mut tenant, _] = tenants(&world);
+    tenant.card(card("lead", &[("any", "events.total > 0", 1.0)])).await.unwrap();
+    let mut people = told(&world, &mut tenant, 600).await;
+    people.sort_by_key(|person| person.id);
+    // A whole page of them, and the last one.
+    damage(&world, DAMAGE_SCORES, &tenant, &people[1..550]).await;
+    damage(&world, DAMAGE_SCORES, &tenant, &people[599..]).await;
+    let peer = Peer::new(world.endpoint.clone(), world.house.internal_tokens("routing"));
+    let mut client = FeedServiceClient::new(peer.without_deadline());
+    let mut answers = client.snapshot(SnapshotRequest::default()).await.unwrap().into_inner();
+    let mut seen = BTreeSet::new();
+    while let Some(answer) = answers.message().await.unwrap() {
+        let ids = answer.entries.iter().map(|entry| Uuid::from_slice(&entry.subject).unwrap());
+        seen.extend(ids);
+    }
+    let sound = people[..1].iter().chain(&people[550..599]);
+    assert_eq!(seen, sound.map(|person| person.id).collect());
 }
