@@ -1,5 +1,7 @@
 use kernel::RequestId;
-use store::idempotency::{Begun, Call, REMEMBERED_US, begin, complete, fingerprint, sweep};
+use store::idempotency::{
+    Begun, Call, REMEMBERED_US, begin, begin_many, complete, fingerprint, sweep,
+};
 use store::{Database, Error, KeyRing, transaction};
 
 use crate::{database, tenant};
@@ -70,6 +72,42 @@ async fn concurrent_repeats_have_one_effect_and_a_rolled_back_one_has_none() {
     let answers = repeats.join_all().await;
     let fresh = answers.iter().filter(|begun| **begun == Begun::Fresh).count();
     assert_eq!(fresh, 1);
+}
+
+#[tokio::test]
+async fn a_group_answers_each_call_as_if_it_came_alone() {
+    let (_clone, database) = database().await;
+    let call = call([1; 32]);
+    carry_out(&database, &call, b"first").await.unwrap();
+    let with = |id, fingerprint| {
+        let request_id = RequestId::new(uuid::Uuid::from_u128(id));
+        Call { request_id, fingerprint, ..call }
+    };
+    // New, known, known with another body, again, again with another body, another's.
+    let calls = [
+        with(8, [2; 32]),
+        call,
+        with(7, [9; 32]),
+        with(8, [2; 32]),
+        with(8, [3; 32]),
+        Call { tenant: tenant(2), ..call },
+    ];
+    let begun =
+        transaction!(&database, async |connection| begin_many(connection, &calls).await).unwrap();
+    let expected = [
+        Ok(Begun::Fresh),
+        Ok(Begun::Replay(b"first".to_vec())),
+        Err(Error::RequestIdReused),
+        Ok(Begun::Replay(Vec::new())),
+        Err(Error::RequestIdReused),
+        Ok(Begun::Fresh),
+    ];
+    assert_eq!(begun, expected);
+    let count: i64 = sqlx::query_scalar("select count(*) from request_log")
+        .fetch_one(database.pool())
+        .await
+        .unwrap();
+    assert_eq!(count, 3);
 }
 
 #[tokio::test]
