@@ -95,7 +95,8 @@ struct Sorted {
     free: Vec<usize>,
     /// Those who could but for having given it back, and until when.
     declined: Vec<(usize, i64)>,
-    excluded: Vec<Candidate>,
+    /// Those who cannot, and why: told only with an offer.
+    excluded: Vec<(usize, &'static str)>,
     /// Somebody fits who is only out of capacity: not everybody has declined yet.
     somebody_is_busy: bool,
     /// When time alone makes somebody available.
@@ -111,16 +112,21 @@ impl Situation<'_> {
         let mut sorted = self.sort_out(demand, policy);
         self.give_second_chance(&mut sorted);
         for (position, until_us) in &sorted.declined {
-            let (member, _) = self.agents[*position];
-            sorted.excluded.push(Candidate::excluded(&member.name, DECLINED_BEFORE));
+            sorted.excluded.push((*position, DECLINED_BEFORE));
             sorted.opens_us = earlier(sorted.opens_us, *until_us);
         }
         let mut candidates = self.rank(demand, policy, &sorted.free);
         let Some(best) = candidates.first().map(|best| best.agent.clone()) else {
             return self.wait(demand, sorted.opens_us);
         };
-        sorted.excluded.sort_by(|a, b| a.agent.cmp(&b.agent));
-        candidates.append(&mut sorted.excluded);
+        // Positions are in the order of names.
+        sorted.excluded.sort_unstable();
+        let room = KEPT_CANDIDATES.saturating_sub(candidates.len());
+        let told = sorted.excluded.iter().take(room);
+        candidates.extend(told.map(|(position, by)| {
+            let (member, _) = self.agents[*position];
+            Candidate::excluded(&member.name, by)
+        }));
         candidates.truncate(KEPT_CANDIDATES);
         let mut team = String::new();
         if let Some((member, seat)) = self.agents.iter_mut().find(|(member, _)| member.name == best)
@@ -147,9 +153,7 @@ impl Situation<'_> {
                 load: seat.load,
                 now_us: self.now_us,
             };
-            let exclude = |sorted: &mut Sorted, by| {
-                sorted.excluded.push(Candidate::excluded(&member.name, by));
-            };
+            let exclude = |sorted: &mut Sorted, by| sorted.excluded.push((position, by));
             if seat.presence != Presence::Online {
                 exclude(&mut sorted, OFFLINE);
             } else if !is_eligible(&facts, policy) {
