@@ -31,6 +31,23 @@ pub enum Error {
     Feed(feed::Error),
 }
 
+impl Error {
+    /// True if it passes by itself: no tenant and no demand is to blame.
+    pub(crate) fn is_transient(&self) -> bool {
+        use ::store::Error as Store;
+        match self {
+            Self::Store(error) => matches!(
+                error,
+                Store::Unavailable { .. }
+                    | Store::Busy(_)
+                    | Store::Full { .. }
+                    | Store::Conflict(_)
+            ),
+            _ => false,
+        }
+    }
+}
+
 impl From<Violations> for Error {
     fn from(violations: Violations) -> Self {
         Self::Invalid(violations)

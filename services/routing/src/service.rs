@@ -97,8 +97,8 @@ pub async fn build(
     let retention = feed::retention::Options::default();
     tasks.spawn(feed::retention::run(database.clone(), retention, metrics.clone(), stop.clone()));
     tasks.spawn(sweep(database.clone(), stop.clone()));
-    tasks.spawn(Router::new(app.clone(), routing).run(stop.clone()));
-    tasks.spawn(rescore::run(app.clone(), stop.clone()));
+    tasks.spawn(Router::new(app.clone(), routing.clone()).run(stop.clone()));
+    tasks.spawn(rescore::run(app.clone(), routing, stop.clone()));
     let consumer = Consumer::new(
         "routing.scoring",
         Upstream::new(peers.scoring.without_deadline()),

@@ -1,5 +1,6 @@
 //! Group commit of what callers ask of demands: many requests, one transaction, one flush.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ::store::{Database, Error as StoreError};
@@ -137,7 +138,9 @@ async fn act(
     keys.extend(found.iter().map(|offer| (offer.tenant, offer.demand)));
     keys.sort_unstable();
     keys.dedup();
-    work.hold(demand::lock(connection, &keys).await?);
+    let locked = demand::lock(connection, &keys).await?;
+    work.hold(locked.demands);
+    let damaged: HashMap<_, _> = locked.damaged.into_iter().collect();
     // … but how it ended is known only behind the lock of its demand.
     let found = offer::find(connection, &offers).await?;
     for (position, act) in acts {
@@ -146,6 +149,11 @@ async fn act(
             .offer()
             .and_then(|id| found.iter().find(|offer| offer.tenant == act.tenant && offer.id == id));
         let demand = act.verb.demand().or(offer.map(|offer| offer.demand));
+        if let Some(error) = demand.and_then(|demand| damaged.get(&(act.tenant, demand))) {
+            // This request fails, not the group.
+            outcomes[position] = Some(Err(Error::Store(error.clone())));
+            continue;
+        }
         let outcome = match (demand, act.verb.command(offer)) {
             (Some(demand), Some(command)) => work
                 .apply(act.tenant, demand, command, act.traceparent.clone())

@@ -4,6 +4,7 @@ pub(crate) mod agents;
 pub(crate) mod commit;
 pub(crate) mod configuration;
 pub(crate) mod create;
+pub(crate) mod faults;
 pub(crate) mod policies;
 pub(crate) mod rescore;
 pub(crate) mod router;

@@ -2,8 +2,9 @@
 //!
 //! It wakes when something was committed, when somebody became free, and when a timer is due.
 //! Each round: take or keep the lease, let timers go off, look again at the tenants in which
-//! somebody became free, attempt what is due. A round that fails is repeated; what it had taken
-//! from `stir` is kept in memory until it succeeds, and a new holder of the lease looks at all.
+//! somebody became free, attempt what is due. A round that fails is repeated;
+//! what it had taken from `stir` is kept in memory until it succeeds, and a new holder of the lease
+//! looks at all. What is at fault itself is passed over, see `faults`.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -16,10 +17,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::configuration::Crews;
+use super::faults::{self, Resting};
 use super::routing::Scope;
+use super::work::Work;
 use super::{App, now_us};
 use crate::Error;
-use crate::domain::{Command, State};
+use crate::domain::{Command, Demand, State};
+use crate::store::demand::{Damaged, Key};
 use crate::store::{lease, queue, stir};
 
 /// The floor when no bell rings: also the most that a timer set by another replica is late.
@@ -33,10 +37,11 @@ const FRUITLESS: usize = 10;
 /// What an operator watches.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Metrics {
-    offers: Counter,
+    pub(super) offers: Counter,
     time_outs: Counter,
     breaches: Counter,
     leader: Gauge,
+    pub(super) faults: Counter,
 }
 
 impl Metrics {
@@ -49,6 +54,11 @@ impl Metrics {
             self.time_outs.clone(),
         );
         routing.register("sla_breaches", "Demands on which work began late", self.breaches.clone());
+        routing.register(
+            "faults",
+            "Demands and tenants passed over because of a fault of their own",
+            self.faults.clone(),
+        );
         routing.register("leader", "1 in the replica whose router is at work", self.leader.clone());
     }
 }
@@ -57,7 +67,8 @@ impl Metrics {
 pub(crate) struct Router {
     pub(super) app: App,
     pub(super) crews: Crews,
-    metrics: Metrics,
+    pub(super) metrics: Metrics,
+    pub(super) resting: Resting,
     holder: Uuid,
     held: Option<Held>,
     stirred: BTreeSet<TenantId>,
@@ -83,6 +94,7 @@ impl Router {
             app,
             crews: Crews::default(),
             metrics,
+            resting: Resting::default(),
             holder: Uuid::new_v4(),
             held: None,
             stirred: BTreeSet::new(),
@@ -134,14 +146,22 @@ impl Router {
         }
         let mut busy = due && self.tick(epoch).await? > 0;
         while let Some(tenant) = self.stirred.first().copied() {
-            busy |= self.look_again(tenant, epoch).await?;
+            match self.look_again(tenant, epoch).await {
+                Err(error) if !error.is_transient() => {
+                    self.pass_over_tenant(tenant, &error).await?;
+                }
+                offered => busy |= offered?,
+            }
             self.stirred.remove(&tenant);
         }
         if due {
             for tenant in queue::due_tenants(self.app.database.pool(), now_us).await? {
-                let pass = self.pass(tenant, Scope::Due, epoch).await?;
-                self.metrics.offers.inc_by(pass.offers as u64);
-                busy |= pass.seen > 0;
+                match self.pass(tenant, Scope::Due, epoch).await {
+                    Err(error) if !error.is_transient() => {
+                        self.pass_over_tenant(tenant, &error).await?;
+                    }
+                    pass => busy |= pass?.seen > 0,
+                }
             }
         }
         // Nothing could be locked: others are at it, and ring when they have committed.
@@ -175,51 +195,57 @@ impl Router {
 
     /// Offers that timed out, broken SLAs, reminders; answers how many demands changed.
     async fn tick(&mut self, epoch: i64) -> Result<usize, Error> {
+        let ticked = match self.let_go_off(None, epoch).await {
+            Err(error) if !error.is_transient() => self.tick_one_by_one(epoch).await?,
+            other => other?,
+        };
+        let Some(ticked) = ticked else {
+            self.lost();
+            return Ok(0);
+        };
+        if ticked.seen > 0 {
+            self.app.tail.wake();
+        }
+        self.metrics.breaches.inc_by(ticked.breaches);
+        self.metrics.time_outs.inc_by(ticked.time_outs);
+        self.pass_over(&faults::of_damaged(ticked.damaged)).await?;
+        Ok(ticked.seen)
+    }
+
+    /// So that one demand at fault does not keep the timers of the others.
+    async fn tick_one_by_one(&mut self, epoch: i64) -> Result<Option<Ticked>, Error> {
+        let mut whole = Ticked::default();
+        let limit = self.app.config.batch;
+        for key in queue::tick_keys(self.app.database.pool(), now_us(), limit).await? {
+            match self.let_go_off(Some(key), epoch).await {
+                Ok(Some(one)) => whole.add(one),
+                Ok(None) => return Ok(None),
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => self.pass_over(&[(key, error)]).await?,
+            }
+        }
+        Ok(Some(whole))
+    }
+
+    /// One transaction for all timers that went off, or for that of one demand; none if the
+    /// lease is lost.
+    async fn let_go_off(&self, only: Option<Key>, epoch: i64) -> Result<Option<Ticked>, Error> {
         let app = &self.app;
-        let limit = app.config.batch;
-        let ticked = ::store::transaction!(&app.database, async |connection| {
+        ::store::transaction!(&app.database, async |connection| {
             if !lease::holds(connection, epoch).await? {
                 return Ok(None);
             }
             let now_us = now_us();
-            let demands = queue::ticks(connection, now_us, limit).await?;
-            let mut work = super::work::Work::new(now_us, &app.timing);
-            let seen = demands.len();
-            let (mut breaches, mut time_outs) = (0, 0);
-            work.hold(demands.clone());
-            for demand in demands {
-                let (tenant, id) = (demand.tenant, demand.id);
-                if demand.sla_us().is_some_and(|due| due <= now_us) {
-                    work.apply(tenant, id, Command::Breach, None)?;
-                    breaches += 1;
-                }
-                if demand.wake_us > now_us {
-                    continue;
-                }
-                match demand.state {
-                    State::Offered => {
-                        work.apply(tenant, id, Command::TimeOut, None)?;
-                        time_outs += 1;
-                    }
-                    State::Accepted | State::InProgress => {
-                        work.apply(tenant, id, Command::Remind, None)?;
-                    }
-                    State::Queued | State::Closed => {}
-                }
+            let found = queue::ticks(connection, only, now_us, app.config.batch).await?;
+            let mut ticked = Ticked { damaged: found.damaged, ..Ticked::default() };
+            let mut work = Work::new(now_us, &app.timing);
+            work.hold(found.demands.clone());
+            for demand in found.demands {
+                ticked.apply(&mut work, &demand)?;
             }
             work.write(connection).await?;
-            Ok::<_, Error>(Some((seen, breaches, time_outs)))
-        })?;
-        let Some((seen, breaches, time_outs)) = ticked else {
-            self.lost();
-            return Ok(0);
-        };
-        if seen > 0 {
-            self.app.tail.wake();
-        }
-        self.metrics.breaches.inc_by(breaches);
-        self.metrics.time_outs.inc_by(time_outs);
-        Ok(seen)
+            Ok(Some(ticked))
+        })
     }
 
     /// Goes through the waiting demands of a tenant while somebody is free.
@@ -229,7 +255,6 @@ impl Router {
         let mut offered = false;
         loop {
             let pass = self.pass(tenant, Scope::Waiting(place), epoch).await?;
-            self.metrics.offers.inc_by(pass.offers as u64);
             offered |= pass.offers > 0;
             fruitless = if pass.offers > 0 { 0 } else { fruitless + 1 };
             match pass.next {
@@ -237,6 +262,47 @@ impl Router {
                 _ => return Ok(offered),
             }
         }
+    }
+}
+
+/// What timers did.
+#[derive(Debug, Default)]
+struct Ticked {
+    seen: usize,
+    breaches: u64,
+    time_outs: u64,
+    damaged: Vec<Damaged>,
+}
+
+impl Ticked {
+    fn apply(&mut self, work: &mut Work, demand: &Demand) -> Result<(), Error> {
+        let (tenant, id, now_us) = (demand.tenant, demand.id, work.now_us());
+        self.seen += 1;
+        if demand.sla_us().is_some_and(|due| due <= now_us) {
+            work.apply(tenant, id, Command::Breach, None)?;
+            self.breaches += 1;
+        }
+        if demand.wake_us > now_us {
+            return Ok(());
+        }
+        match demand.state {
+            State::Offered => {
+                work.apply(tenant, id, Command::TimeOut, None)?;
+                self.time_outs += 1;
+            }
+            State::Accepted | State::InProgress => {
+                work.apply(tenant, id, Command::Remind, None)?;
+            }
+            State::Queued | State::Closed => {}
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, other: Self) {
+        self.seen += other.seen;
+        self.breaches += other.breaches;
+        self.time_outs += other.time_outs;
+        self.damaged.extend(other.damaged);
     }
 }
 

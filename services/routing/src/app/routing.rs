@@ -1,9 +1,9 @@
 //! One micro-batch: claim demands, plan, offer – in one transaction.
 //!
-//! The queue is read in the order of service and locked in the order of keys; what is no longer
-//! queued then drops out. Agents are read without a lock. Those who were chosen are locked in
-//! the order of their names and looked at again: what no longer fits stays queued and is due at
-//! once. So the plan may be stale, the database never is.
+//! Agents and the queue are read without a lock. What the plan changes is locked, demands in the
+//! order of keys and then agents in the order of names, and looked at again: a demand that is not
+//! as it was read drops out (whatever changed it made it due), and one whose agent has no room
+//! any more stays queued and due. So the plan may be stale, the database never is.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,15 +14,17 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::configuration::Policies;
+use super::faults::{self, Resting};
 use super::now_us;
 use super::router::Router;
 use super::work::Work;
 use crate::Error;
 use crate::domain::plan::{self, Member, Placement, Returned, Situation};
-use crate::domain::{Command, Demand, State, Timing};
+use crate::domain::{Command, Demand, Timing};
 use crate::store::decision::Decision;
-use crate::store::queue::Place;
-use crate::store::{agent, demand, lease, queue, stir};
+use crate::store::demand::Damaged;
+use crate::store::queue::{Page, Place};
+use crate::store::{agent, demand, queue};
 
 /// Which queued demands are attempted.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +36,7 @@ pub(super) enum Scope {
 }
 
 /// What a pass came to.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Pass {
     /// Demands read.
     pub(super) seen: usize,
@@ -42,10 +44,13 @@ pub(super) struct Pass {
     pub(super) offers: usize,
     /// Where the queue goes on, if anybody is left on either side.
     pub(super) next: Option<Place>,
+    /// What could not be read.
+    pub(super) damaged: Vec<Damaged>,
 }
 
 impl Router {
-    /// Attempts up to a batch of a tenant's queued demands.
+    /// Attempts up to a batch of a tenant's queued demands. An error blames the tenant, or
+    /// passes by itself.
     pub(super) async fn pass(
         &mut self,
         tenant: TenantId,
@@ -57,42 +62,64 @@ impl Router {
         let timing = self.app.timing;
         let limit = self.app.config.batch;
         let batch = Batch { tenant, scope, members, policies, timing, limit };
-        let passed = ::store::transaction!(&self.app.database, async |connection| {
-            if !lease::holds(connection, epoch).await? {
-                return Ok(None);
-            }
-            batch.run(connection).await.map(Some)
-        })?;
-        let Some(pass) = passed else {
+        let passed = match self.attempt(&batch, None, epoch).await {
+            Err(error) if !error.is_transient() => self.one_by_one(&batch, epoch).await?,
+            other => other?,
+        };
+        let Some(mut pass) = passed else {
             self.lost();
             return Ok(Pass::default());
         };
         if pass.offers > 0 {
             self.app.tail.wake();
         }
+        self.metrics.offers.inc_by(pass.offers as u64);
+        let damaged = std::mem::take(&mut pass.damaged);
+        if matches!(scope, Scope::Due) {
+            self.pass_over(&faults::of_damaged(damaged)).await?;
+        }
         Ok(pass)
+    }
+
+    /// One transaction for a batch, or for one of its demands; none if the lease is lost.
+    pub(super) async fn attempt(
+        &self,
+        batch: &Batch,
+        only: Option<Demand>,
+        epoch: i64,
+    ) -> Result<Option<Pass>, Error> {
+        ::store::transaction!(&self.app.database, async |connection| {
+            batch.run(connection, &self.resting, only.as_ref(), epoch).await
+        })
     }
 }
 
-/// Locks demands and keeps those that still wait, in the order in which they were read.
+/// Locks what is to be changed and keeps what is still as it was read.
 async fn lock(
     connection: &mut PgConnection,
-    read: &[Demand],
-    now_us: i64,
-) -> Result<Vec<Demand>, StoreError> {
-    let keys: Vec<_> = read.iter().map(|demand| (demand.tenant, demand.id)).collect();
-    let locked = demand::lock(connection, &keys).await?;
+    read: &mut Vec<(Demand, Placement)>,
+) -> Result<(), StoreError> {
+    let keys: Vec<_> = read.iter().map(|(demand, _)| (demand.tenant, demand.id)).collect();
+    let locked = demand::lock(connection, &keys).await?.demands;
     let mut locked: HashMap<DemandId, Demand> =
         locked.into_iter().map(|demand| (demand.id, demand)).collect();
-    let in_order = read.iter().filter_map(|demand| locked.remove(&demand.id));
-    // Those that a threshold created wait for their scores, for a moment.
-    let awaits_scores = |demand: &Demand| {
-        demand.score_due_us.is_some() && demand.attempts == 0 && demand.wake_us > now_us
-    };
-    Ok(in_order.filter(|demand| demand.state == State::Queued && !awaits_scores(demand)).collect())
+    read.retain_mut(|(demand, _)| match locked.remove(&demand.id) {
+        Some(now) if now.version == demand.version => {
+            *demand = now;
+            true
+        }
+        _ => false,
+    });
+    Ok(())
 }
 
-struct Batch {
+/// Those that a threshold created wait for their scores, for a moment.
+fn awaits_scores(demand: &Demand, now_us: i64) -> bool {
+    demand.score_due_us.is_some() && demand.attempts == 0 && demand.wake_us > now_us
+}
+
+/// What is attempted together, and what is known for it.
+pub(super) struct Batch {
     tenant: TenantId,
     scope: Scope,
     members: Arc<Vec<Member>>,
@@ -102,8 +129,8 @@ struct Batch {
 }
 
 /// An offer that is to be made.
-struct Chosen<'a> {
-    demand: &'a Demand,
+struct Chosen {
+    demand: DemandId,
     agent: String,
     team: String,
     policy_version: i64,
@@ -112,35 +139,52 @@ struct Chosen<'a> {
 }
 
 impl Batch {
-    async fn run(&self, connection: &mut PgConnection) -> Result<Pass, Error> {
-        let now_us = now_us();
-        let read = match self.scope {
-            Scope::Due => queue::due(connection, self.tenant, now_us, self.limit).await?,
+    /// The part of the queue that the batch is about.
+    pub(super) async fn page(
+        &self,
+        connection: &mut PgConnection,
+        now_us: i64,
+    ) -> Result<Page, StoreError> {
+        match self.scope {
+            Scope::Due => queue::due(connection, self.tenant, now_us, self.limit).await,
             Scope::Waiting(after) => {
-                queue::waiting(connection, self.tenant, after, self.limit).await?
+                queue::waiting(connection, self.tenant, after, self.limit).await
             }
-        };
-        let Some(last) = read.last() else { return Ok(Pass::default()) };
-        let full = read.len() as i64 == self.limit;
-        let place = full.then_some((last.priority, last.created_us, last.id.uuid()));
-        let seen = read.len();
-        let demands = lock(connection, &read, now_us).await?;
+        }
+    }
 
-        let seats = agent::all(&mut *connection, self.tenant).await?;
-        let anybody = seats.values().any(plan::Seat::is_free);
-        if !anybody && matches!(self.scope, Scope::Waiting(_)) {
-            return Ok(Pass { seen, ..Pass::default() });
+    async fn run(
+        &self,
+        connection: &mut PgConnection,
+        resting: &Resting,
+        only: Option<&Demand>,
+        epoch: i64,
+    ) -> Result<Option<Pass>, Error> {
+        let now_us = now_us();
+        let look = agent::situation(connection, self.tenant, epoch).await?;
+        if !look.held {
+            return Ok(None);
         }
-        if matches!(self.scope, Scope::Due)
-            && stir::is_stirred(&mut *connection, self.tenant).await?
-        {
-            // Read after the seats: somebody became free, and an older demand that is not due
-            // may come first.
-            return Ok(Pass::default());
+        let anybody = look.seats.values().any(plan::Seat::is_free);
+        let waiting = matches!(self.scope, Scope::Waiting(_));
+        // Due, but somebody became free: an older demand that is not due may come first.
+        let idle = if waiting { !anybody } else { look.stirred };
+        if idle {
+            return Ok(Some(Pass::default()));
         }
+        let page = match only {
+            Some(demand) => Page { found: vec![demand.clone()].into(), next: None },
+            None => self.page(connection, now_us).await?,
+        };
+        let (mut demands, damaged) = (page.found.demands, page.found.damaged);
+        let seen = demands.len() + damaged.len();
+        demands.retain(|demand| {
+            let rests = waiting && resting.has(demand.id, now_us);
+            !rests && !awaits_scores(demand, now_us)
+        });
         let returned = self.returned(connection, &demands, now_us).await?;
         let last_agent = self.last_agents(connection, &demands).await?;
-        let seated = |member: &'_ Member| seats.get(&member.name).copied();
+        let seated = |member: &'_ Member| look.seats.get(&member.name).copied();
         let agents =
             self.members.iter().filter_map(|member| Some((member, seated(member)?))).collect();
         let situation = Situation {
@@ -152,24 +196,31 @@ impl Batch {
             now_us,
         };
         let placements = plan::plan(&demands, situation);
-        let offers = self.carry_out(connection, &demands, placements, now_us).await?;
-        let next = if anybody { place } else { None };
-        Ok(Pass { seen, offers, next })
+        let placed = demands.into_iter().zip(placements).collect();
+        let offers = self.carry_out(connection, placed, now_us).await?;
+        let next = if anybody { page.next } else { None };
+        Ok(Some(Pass { seen, offers, next, damaged }))
     }
 
     async fn carry_out(
         &self,
         connection: &mut PgConnection,
-        demands: &[Demand],
-        placements: Vec<Placement>,
+        mut placed: Vec<(Demand, Placement)>,
         now_us: i64,
     ) -> Result<usize, Error> {
+        // One that waits and is not due keeps its own timer.
+        placed.retain(|(demand, placement)| {
+            matches!(placement, Placement::Offer { .. }) || demand.wake_us <= now_us
+        });
+        lock(connection, &mut placed).await?;
         let mut work = Work::new(now_us, &self.timing);
-        work.hold(demands.to_vec());
         let mut chosen = Vec::new();
-        for (demand, placement) in demands.iter().zip(placements) {
+        for (demand, placement) in placed {
+            let id = demand.id;
+            work.hold(vec![demand]);
             match placement {
                 Placement::Offer { agent, team, policy_version, expire_us, candidates } => {
+                    let demand = id;
                     chosen.push(Chosen {
                         demand,
                         agent,
@@ -179,63 +230,60 @@ impl Batch {
                         candidates,
                     });
                 }
-                // One that is not due keeps its own timer.
-                Placement::Wait { until_us } if demand.wake_us <= now_us => {
-                    work.wait(self.tenant, demand.id, until_us);
-                }
-                Placement::Wait { .. } => {}
+                Placement::Wait { until_us } => work.wait(self.tenant, id, until_us),
             }
         }
-        let added = self.seat(connection, &mut chosen).await?;
+        self.seat(connection, &mut chosen, now_us).await?;
         for one in chosen {
-            let offer = OfferId::new(Uuid::now_v7());
-            let command = Command::Offer {
-                offer,
-                agent: one.agent.clone(),
-                team: one.team,
-                policy_version: one.policy_version,
-                expire_us: one.expire_us,
-            };
-            let traceparent = server::layers::trace::traceparent();
-            work.apply(self.tenant, one.demand.id, command, traceparent)?;
-            work.decide(Decision {
-                tenant: self.tenant,
-                demand: one.demand.id,
-                offer,
-                agent: one.agent,
-                policy_version: one.policy_version,
-                candidates: one.candidates,
-                at_us: now_us,
-            });
+            self.offer(&mut work, one)?;
         }
-        agent::add_load(connection, self.tenant, &added, now_us).await?;
         let offers = work.offers_made();
         work.write(connection).await?;
         Ok(offers)
+    }
+
+    fn offer(&self, work: &mut Work, chosen: Chosen) -> Result<(), Error> {
+        let offer = OfferId::new(Uuid::now_v7());
+        let command = Command::Offer {
+            offer,
+            agent: chosen.agent.clone(),
+            team: chosen.team,
+            policy_version: chosen.policy_version,
+            expire_us: chosen.expire_us,
+        };
+        work.apply(self.tenant, chosen.demand, command, None)?;
+        work.decide(Decision {
+            tenant: self.tenant,
+            demand: chosen.demand,
+            offer,
+            agent: chosen.agent,
+            policy_version: chosen.policy_version,
+            candidates: chosen.candidates,
+            at_us: work.now_us(),
+        });
+        Ok(())
     }
 
     /// Locks the chosen agents and drops the offers for which there is no room any more.
     async fn seat(
         &self,
         connection: &mut PgConnection,
-        chosen: &mut Vec<Chosen<'_>>,
-    ) -> Result<BTreeMap<String, i32>, StoreError> {
-        let mut added = BTreeMap::new();
-        if chosen.is_empty() {
-            return Ok(added);
+        chosen: &mut Vec<Chosen>,
+        now_us: i64,
+    ) -> Result<(), StoreError> {
+        let mut wanted: BTreeMap<&str, i32> = BTreeMap::new();
+        for one in chosen.iter() {
+            *wanted.entry(&one.agent).or_default() += 1;
         }
-        let mut names: Vec<String> = chosen.iter().map(|one| one.agent.clone()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let mut seats = agent::lock(connection, self.tenant, &names).await?;
+        let mut room = agent::offer(connection, self.tenant, &wanted, now_us).await?;
         chosen.retain(|one| {
-            let free = seats.get_mut(&one.agent).filter(|seat| seat.is_free());
-            let Some(seat) = free else { return false };
-            seat.load += 1;
-            *added.entry(one.agent.clone()).or_insert(0) += 1;
+            let Some(left) = room.get_mut(&one.agent).filter(|left| **left > 0) else {
+                return false;
+            };
+            *left -= 1;
             true
         });
-        Ok(added)
+        Ok(())
     }
 
     async fn returned(

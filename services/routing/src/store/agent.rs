@@ -12,16 +12,23 @@ use super::damaged;
 use crate::domain::Presence;
 use crate::domain::plan::Seat;
 
-const ALL: &str = "select agent, presence, load, capacity, last_offer_us from agent_state
-    where tenant_id = $1";
 const SOME: &str = "select agent, presence, load, capacity, last_offer_us from agent_state
     where tenant_id = $1 and agent = any($2)";
-/// In the order of locks.
-const LOCK: &str = "select agent, presence, load, capacity, last_offer_us from agent_state
-    where tenant_id = $1 and agent = any($2) order by agent for no key update";
-const OFFERED: &str = "update agent_state a set load = a.load + n.added, last_offer_us = $4
-    from unnest($2::text[], $3::integer[]) n(agent, added)
-    where a.tenant_id = $1 and a.agent = n.agent and a.load + n.added <= a.capacity";
+/// One snapshot: what freed an agent has stirred in the same transaction.
+const SITUATION: &str = "select f.held, f.stirred, a.agent, a.presence, a.load, a.capacity,
+        a.last_offer_us
+    from (select exists (select from router_lease where epoch = $2) held,
+            exists (select from stir where tenant_id = $1) stirred) f
+    left join agent_state a on a.tenant_id = $1";
+/// In the order of locks; each gets as much as there is room for, as of the lock.
+const OFFER: &str = "with room as (
+        select a.agent, least(n.wanted, a.capacity - a.load) added from agent_state a
+        join unnest($2::text[], $3::integer[]) n(agent, wanted) on a.agent = n.agent
+        where a.tenant_id = $1 and a.presence = $5
+        order by a.agent for no key update of a)
+    update agent_state a set load = a.load + room.added, last_offer_us = $4 from room
+    where a.tenant_id = $1 and a.agent = room.agent and room.added > 0
+    returning a.agent, room.added";
 const LOCK_MANY: &str = "select 1 from agent_state a
       join unnest($1::uuid[], $2::text[]) n(tenant_id, agent)
         on a.tenant_id = n.tenant_id and a.agent = n.agent
@@ -51,13 +58,33 @@ fn read(row: &PgRow) -> Result<(String, Seat), Error> {
     Ok((row.try_get("agent")?, seat))
 }
 
-/// All agents of a tenant, not locked.
-pub(crate) async fn all(
-    executor: impl PgExecutor<'_>,
+/// What a router must know before it looks at the demands of a tenant.
+#[derive(Debug, Default)]
+pub(crate) struct Situation {
+    /// False if somebody else took over.
+    pub(crate) held: bool,
+    /// Somebody became free and nobody has looked yet.
+    pub(crate) stirred: bool,
+    /// All agents, not locked.
+    pub(crate) seats: BTreeMap<String, Seat>,
+}
+
+/// Asked in each transaction that makes offers.
+pub(crate) async fn situation(
+    connection: &mut PgConnection,
     tenant: TenantId,
-) -> Result<BTreeMap<String, Seat>, Error> {
-    let rows = sqlx::query(ALL).bind(tenant.uuid()).fetch_all(executor).await?;
-    rows.iter().map(read).collect()
+    epoch: i64,
+) -> Result<Situation, Error> {
+    let rows = sqlx::query(SITUATION).bind(tenant.uuid()).bind(epoch).fetch_all(connection).await?;
+    let mut situation = Situation::default();
+    for row in &rows {
+        situation.held = row.try_get("held")?;
+        situation.stirred = row.try_get("stirred")?;
+        if row.try_get::<Option<&str>, _>("agent")?.is_some() {
+            situation.seats.extend([read(row)?]);
+        }
+    }
+    Ok(situation)
 }
 
 /// Some agents, not locked.
@@ -70,38 +97,26 @@ pub(crate) async fn some(
     rows.iter().map(read).collect()
 }
 
-/// Locks agents and reads what they have by now.
-pub(crate) async fn lock(
+/// Gives agents offers while they are online, at most up to their capacity; answers how many
+/// each got.
+pub(crate) async fn offer(
     connection: &mut PgConnection,
     tenant: TenantId,
-    agents: &[String],
-) -> Result<BTreeMap<String, Seat>, Error> {
-    let rows = sqlx::query(LOCK).bind(tenant.uuid()).bind(agents).fetch_all(connection).await?;
-    rows.iter().map(read).collect()
-}
-
-/// Adds offers to locked agents.
-pub(crate) async fn add_load(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    added: &BTreeMap<String, i32>,
+    wanted: &BTreeMap<&str, i32>,
     now_us: i64,
-) -> Result<(), Error> {
-    if added.is_empty() {
-        return Ok(());
+) -> Result<BTreeMap<String, i32>, Error> {
+    if wanted.is_empty() {
+        return Ok(BTreeMap::new());
     }
-    let done = sqlx::query(OFFERED)
+    let rows: Vec<(String, i32)> = sqlx::query_as(OFFER)
         .bind(tenant.uuid())
-        .bind(added.keys().map(String::as_str).collect::<Vec<_>>())
-        .bind(added.values().copied().collect::<Vec<_>>())
+        .bind(wanted.keys().copied().collect::<Vec<_>>())
+        .bind(wanted.values().copied().collect::<Vec<_>>())
         .bind(now_us)
-        .execute(connection)
+        .bind(Presence::Online as i16)
+        .fetch_all(connection)
         .await?;
-    if done.rows_affected() == added.len() as u64 {
-        Ok(())
-    } else {
-        Err(Error::internal("an agent was offered more than the capacity"))
-    }
+    Ok(rows.into_iter().collect())
 }
 
 /// Takes ended offers and assignments from agents.

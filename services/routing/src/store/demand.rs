@@ -111,16 +111,59 @@ fn encode_scores(scores: &[Score]) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(scores).map_err(|_| Error::internal("scores do not encode"))
 }
 
+/// What a statement found. A row that this release cannot read does not hide the others.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(crate) demands: Vec<Demand>,
+    pub(crate) damaged: Vec<Damaged>,
+}
+
+/// A row that cannot be read, and why.
+pub(crate) type Damaged = (Key, Error);
+
+/// Names a demand.
+pub(crate) type Key = (TenantId, DemandId);
+
+impl From<Vec<Demand>> for Found {
+    fn from(demands: Vec<Demand>) -> Self {
+        Self { demands, damaged: Vec::new() }
+    }
+}
+
+/// Reads rows that belong to more than one demand.
+pub(crate) fn read_all(rows: &[PgRow]) -> Result<Found, Error> {
+    let mut found = Found::default();
+    for row in rows {
+        match read(row) {
+            Ok(demand) => found.demands.push(demand),
+            Err(error) => {
+                let tenant = TenantId::new(row.try_get("tenant_id")?);
+                let id = DemandId::new(row.try_get("demand_id")?);
+                found.damaged.push(((tenant, id), error));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// Locks the demands, in the order of locks; absent ones are left out.
-pub(crate) async fn lock(
-    connection: &mut PgConnection,
-    keys: &[(TenantId, DemandId)],
-) -> Result<Vec<Demand>, Error> {
+pub(crate) async fn lock(connection: &mut PgConnection, keys: &[Key]) -> Result<Found, Error> {
+    by_key(connection, LOCK, keys).await
+}
+
+async fn by_key(
+    executor: impl PgExecutor<'_>,
+    sql: &'static str,
+    keys: &[Key],
+) -> Result<Found, Error> {
+    if keys.is_empty() {
+        return Ok(Found::default());
+    }
     let tenants: Vec<Uuid> = keys.iter().map(|(tenant, _)| tenant.uuid()).collect();
     let shards: Vec<i16> = keys.iter().map(|(_, id)| Shard::of(id.uuid()).number()).collect();
     let ids: Vec<Uuid> = keys.iter().map(|(_, id)| id.uuid()).collect();
-    let query = sqlx::query(LOCK).bind(tenants).bind(shards).bind(ids);
-    query.fetch_all(connection).await?.iter().map(read).collect()
+    let query = sqlx::query(sql).bind(tenants).bind(shards).bind(ids);
+    read_all(&query.fetch_all(executor).await?)
 }
 
 /// One demand, not locked.
@@ -314,40 +357,4 @@ pub(crate) async fn snapshot(
         })
     };
     rows.iter().map(latest).collect()
-}
-
-const UNSCORED: &str = concat!(
-    "select ",
-    columns!(),
-    " from demand d where score_due_us <= $1 order by score_due_us limit $2"
-);
-const NEXT_UNSCORED: &str = "select min(score_due_us) from demand where score_due_us is not null";
-const PUT_OFF_SCORE: &str = "update demand set score_due_us = $4
-    where tenant_id = $1 and shard = $2 and demand_id = $3 and score_due_us is not null";
-
-/// Demands that are due to be scored, not locked.
-pub(crate) async fn unscored(pool: &PgPool, now_us: i64, limit: i64) -> Result<Vec<Demand>, Error> {
-    let rows = sqlx::query(UNSCORED).bind(now_us).bind(limit).fetch_all(pool).await?;
-    rows.iter().map(read).collect()
-}
-
-/// When the next one is due.
-pub(crate) async fn next_unscored(pool: &PgPool) -> Result<Option<i64>, Error> {
-    Ok(sqlx::query_scalar(NEXT_UNSCORED).fetch_one(pool).await?)
-}
-
-/// Tries again later, or (`None`) not at all.
-pub(crate) async fn put_off_score(
-    pool: &PgPool,
-    demand: &Demand,
-    due_us: Option<i64>,
-) -> Result<(), Error> {
-    sqlx::query(PUT_OFF_SCORE)
-        .bind(demand.tenant.uuid())
-        .bind(demand.shard().number())
-        .bind(demand.id.uuid())
-        .bind(due_us)
-        .execute(pool)
-        .await?;
-    Ok(())
 }

@@ -8,9 +8,11 @@ pub(crate) mod demand;
 pub(crate) mod lease;
 pub(crate) mod offer;
 pub(crate) mod policy;
+pub(crate) mod postponed;
 pub(crate) mod queue;
 pub(crate) mod stir;
 pub(crate) mod transition;
+pub(crate) mod unscored;
 
 use ::store::{Error, Resource};
 
@@ -30,5 +32,5 @@ impl Resource for Policy {
 
 /// A stored value that this release cannot read.
 pub(crate) fn damaged(what: &str) -> Error {
-    Error::internal(format_args!("a stored {what} does not decode"))
+    Error::damaged(format_args!("a stored {what} does not decode"))
 }

@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 
 use kernel::{CustomerId, DemandId, TenantId};
-use sqlx::PgExecutor;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{PgExecutor, Row};
 use store::Error;
 use uuid::Uuid;
 
-use super::demand::{columns, read};
-use crate::domain::Demand;
+use super::demand::{Found, Key, columns, read_all};
 use crate::domain::plan::Returned;
 
 const LOOK: &str = "select (select min(next_action_us) from demand
@@ -20,8 +19,12 @@ const TICKS: &str = concat!(
     columns!(),
     " from demand d where next_action_us <= $1
         and (state <> 1 or (due_us <= $1 and not breached))
+        and ($3::uuid is null or (tenant_id = $3 and demand_id = $4))
       order by next_action_us limit $2 for no key update skip locked"
 );
+const TICK_KEYS: &str = "select tenant_id, demand_id from demand where next_action_us <= $1
+        and (state <> 1 or (due_us <= $1 and not breached))
+      order by next_action_us limit $2";
 const DUE_TENANTS: &str = "select distinct tenant_id from (select tenant_id from demand
     where next_action_us <= $1 and state = 1 order by next_action_us limit 1000) due";
 const DUE: &str = concat!(
@@ -50,14 +53,28 @@ pub(crate) async fn look(executor: impl PgExecutor<'_>) -> Result<(Option<i64>, 
     Ok(sqlx::query_as(LOOK).fetch_one(executor).await?)
 }
 
-/// Locks demands whose timer went off; those locked by others come next time.
+/// Locks demands whose timer went off, or one of them; those locked by others come next time.
 pub(crate) async fn ticks(
     connection: &mut PgConnection,
+    only: Option<Key>,
     now_us: i64,
     limit: i64,
-) -> Result<Vec<Demand>, Error> {
-    let rows = sqlx::query(TICKS).bind(now_us).bind(limit).fetch_all(connection).await?;
-    rows.iter().map(read).collect()
+) -> Result<Found, Error> {
+    let query = sqlx::query(TICKS).bind(now_us).bind(limit);
+    let query = query.bind(only.map(|(tenant, _)| tenant.uuid()));
+    let rows = query.bind(only.map(|(_, id)| id.uuid())).fetch_all(connection).await?;
+    read_all(&rows)
+}
+
+/// Which demands those are, not locked.
+pub(crate) async fn tick_keys(
+    executor: impl PgExecutor<'_>,
+    now_us: i64,
+    limit: i64,
+) -> Result<Vec<Key>, Error> {
+    let query = sqlx::query_as(TICK_KEYS).bind(now_us).bind(limit);
+    let rows: Vec<(Uuid, Uuid)> = query.fetch_all(executor).await?;
+    Ok(rows.into_iter().map(|(t, id)| (TenantId::new(t), DemandId::new(id))).collect())
 }
 
 /// Tenants with demands that are due to be attempted.
@@ -70,34 +87,50 @@ pub(crate) async fn due_tenants(
     Ok(tenants.into_iter().map(TenantId::new).collect())
 }
 
-/// Queued demands that are due, in the order in which they are served. Not locked: a row that
-/// somebody holds for a moment must not lose its turn.
-pub(crate) async fn due(
-    connection: &mut PgConnection,
-    tenant: TenantId,
-    now_us: i64,
-    limit: i64,
-) -> Result<Vec<Demand>, Error> {
-    let query = sqlx::query(DUE).bind(tenant.uuid()).bind(now_us).bind(limit);
-    query.fetch_all(connection).await?.iter().map(read).collect()
-}
-
 /// A place in the queue.
 pub(crate) type Place = (i16, i64, Uuid);
 
 /// Before everybody.
 pub(crate) const FRONT: Place = (i16::MAX, i64::MIN, Uuid::nil());
 
-/// Queued demands after a place, due or not; not locked.
+/// A part of the queue, in the order in which demands are served. Not locked: a row that
+/// somebody holds for a moment must not lose its turn.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) found: Found,
+    /// Where the queue goes on, if the page is full.
+    pub(crate) next: Option<Place>,
+}
+
+fn page(rows: &[PgRow], limit: i64) -> Result<Page, Error> {
+    let last = rows.last().filter(|_| rows.len() as i64 == limit);
+    let place = |row: &PgRow| -> Result<Place, Error> {
+        Ok((row.try_get("priority")?, row.try_get("created_us")?, row.try_get("demand_id")?))
+    };
+    Ok(Page { found: read_all(rows)?, next: last.map(place).transpose()? })
+}
+
+/// Queued demands that are due.
+pub(crate) async fn due(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    now_us: i64,
+    limit: i64,
+) -> Result<Page, Error> {
+    let query = sqlx::query(DUE).bind(tenant.uuid()).bind(now_us).bind(limit);
+    page(&query.fetch_all(connection).await?, limit)
+}
+
+/// Queued demands after a place, due or not.
 pub(crate) async fn waiting(
     connection: &mut PgConnection,
     tenant: TenantId,
     after: Place,
     limit: i64,
-) -> Result<Vec<Demand>, Error> {
+) -> Result<Page, Error> {
     let (priority, created_us, id) = after;
     let query = sqlx::query(WAITING).bind(tenant.uuid()).bind(priority).bind(created_us).bind(id);
-    query.bind(limit).fetch_all(connection).await?.iter().map(read).collect()
+    page(&query.bind(limit).fetch_all(connection).await?, limit)
 }
 
 /// Who gave back which of the demands since a time.

@@ -17,7 +17,6 @@ const TAKE: &str = "delete from stir where id in
         (select id from stir where exists (select from router_lease where epoch = $1)
          order by id limit 1000 for update skip locked)
     returning tenant_id";
-const IS_STIRRED: &str = "select exists (select from stir where tenant_id = $1)";
 
 /// Notes tenants in which somebody became free, or a policy changed.
 pub(crate) async fn stir(connection: &mut PgConnection, tenants: &[TenantId]) -> Result<(), Error> {
@@ -42,12 +41,4 @@ pub(crate) async fn take(
 ) -> Result<Vec<TenantId>, Error> {
     let tenants: Vec<Uuid> = sqlx::query_scalar(TAKE).bind(epoch).fetch_all(executor).await?;
     Ok(tenants.into_iter().map(TenantId::new).collect())
-}
-
-/// True if somebody became free and nobody has looked yet.
-pub(crate) async fn is_stirred(
-    executor: impl PgExecutor<'_>,
-    tenant: TenantId,
-) -> Result<bool, Error> {
-    Ok(sqlx::query_scalar(IS_STIRRED).bind(tenant.uuid()).fetch_one(executor).await?)
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod configuration;
+mod faults;
 mod lifecycle;
 mod offers;
 mod race;
