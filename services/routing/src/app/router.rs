@@ -2,11 +2,11 @@
 //!
 //! It wakes when something was committed, when somebody became free, and when a timer is due.
 //! Each round: take or keep the lease, let timers go off, look again at the tenants in which
-//! somebody became free, attempt what is due. A round that fails is repeated;
+//! somebody became free, go on in long queues, attempt what is due. A round that fails is repeated;
 //! what it had taken from `stir` is kept in memory until it succeeds, and a new holder of the lease
 //! looks at all. What is at fault itself is passed over, see `faults`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use kernel::TenantId;
@@ -24,15 +24,18 @@ use super::{App, now_us};
 use crate::Error;
 use crate::domain::{Command, Demand, State};
 use crate::store::demand::{Damaged, Key};
+use crate::store::queue::Place;
 use crate::store::{lease, queue, stir};
 
 /// The floor when no bell rings: also the most that a timer set by another replica is late.
 const POLL: Duration = Duration::from_millis(100);
 /// How long a router without the lease, or without a database, waits.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Chunks of waiting demands without a single offer, after which the rest must wait for
-/// its own timers.
+/// Pages of waiting demands without a single offer, after which other work comes before the
+/// rest of the queue …
 const FRUITLESS: usize = 10;
+/// … and that many of the rest after each round of it.
+const STRIDE: usize = 2;
 
 /// What an operator watches.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +75,17 @@ pub(crate) struct Router {
     holder: Uuid,
     held: Option<Held>,
     stirred: BTreeSet<TenantId>,
+    sweeps: BTreeMap<TenantId, Sweep>,
+}
+
+/// Goes on behind the front of a long queue in which somebody became free: whoever fits may
+/// stand behind thousands who do not.
+#[derive(Debug, Clone, Copy)]
+struct Sweep {
+    /// Everybody before was looked at.
+    place: Place,
+    /// Somebody became free again meanwhile: once more from here.
+    again: Option<Place>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +112,7 @@ impl Router {
             holder: Uuid::new_v4(),
             held: None,
             stirred: BTreeSet::new(),
+            sweeps: BTreeMap::new(),
         }
     }
 
@@ -141,7 +156,7 @@ impl Router {
         }
         let now_us = now_us();
         let due = next_us.is_some_and(|next_us| next_us <= now_us);
-        if !due && self.stirred.is_empty() {
+        if !due && self.stirred.is_empty() && self.sweeps.is_empty() {
             return Ok(Round::Idle(until(next_us, now_us)));
         }
         let mut busy = due && self.tick(epoch).await? > 0;
@@ -153,6 +168,16 @@ impl Router {
                 offered => busy |= offered?,
             }
             self.stirred.remove(&tenant);
+        }
+        for (tenant, sweep) in self.sweeps.clone() {
+            busy = true;
+            if let Err(error) = self.sweep(tenant, sweep, epoch).await {
+                if error.is_transient() {
+                    return Err(error);
+                }
+                self.sweeps.remove(&tenant);
+                self.pass_over_tenant(tenant, &error).await?;
+            }
         }
         if due {
             for tenant in queue::due_tenants(self.app.database.pool(), now_us).await? {
@@ -248,20 +273,50 @@ impl Router {
         })
     }
 
-    /// Goes through the waiting demands of a tenant while somebody is free.
+    /// Goes through the front of the queue of a tenant while somebody is free.
     async fn look_again(&mut self, tenant: TenantId, epoch: i64) -> Result<bool, Error> {
-        let mut place = queue::FRONT;
-        let mut fruitless = 0;
-        let mut offered = false;
-        loop {
+        let (offered, rest) = self.look(tenant, queue::FRONT, FRUITLESS, epoch).await?;
+        if let Some(place) = rest {
+            let known = self.sweeps.entry(tenant);
+            known
+                .and_modify(|sweep| sweep.again = Some(place))
+                .or_insert(Sweep { place, again: None });
+        }
+        Ok(offered)
+    }
+
+    /// Goes on behind the front.
+    async fn sweep(&mut self, tenant: TenantId, sweep: Sweep, epoch: i64) -> Result<(), Error> {
+        let (_, rest) = self.look(tenant, sweep.place, STRIDE, epoch).await?;
+        let next = match rest {
+            Some(place) => Some(Sweep { place, ..sweep }),
+            None => sweep.again.map(|place| Sweep { place, again: None }),
+        };
+        match next {
+            Some(next) => self.sweeps.insert(tenant, next),
+            None => self.sweeps.remove(&tenant),
+        };
+        Ok(())
+    }
+
+    /// Looks at pages until nobody is left on either side, or too many had no offer: then
+    /// answers where to go on.
+    async fn look(
+        &mut self,
+        tenant: TenantId,
+        mut place: Place,
+        fruitless: usize,
+        epoch: i64,
+    ) -> Result<(bool, Option<Place>), Error> {
+        let (mut offered, mut left) = (false, fruitless);
+        while left > 0 {
             let pass = self.pass(tenant, Scope::Waiting(place), epoch).await?;
             offered |= pass.offers > 0;
-            fruitless = if pass.offers > 0 { 0 } else { fruitless + 1 };
-            match pass.next {
-                Some(next) if fruitless < FRUITLESS => place = next,
-                _ => return Ok(offered),
-            }
+            left = if pass.offers > 0 { fruitless } else { left - 1 };
+            let Some(next) = pass.next else { return Ok((offered, None)) };
+            place = next;
         }
+        Ok((offered, Some(place)))
     }
 }
 

@@ -1,6 +1,8 @@
-//! What is broken in one tenant holds up nobody else.
+//! What is broken in one tenant holds up nobody else, and no queue is so long that its end is
+//! not seen.
 
 use contracts::routing::v1::*;
+use server::client::{Endpoint, Later};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
@@ -136,4 +138,35 @@ async fn a_tenant_whose_configuration_cannot_be_read_holds_up_no_other() {
     other.until(&id, DemandState::Offered).await;
     world.put_off(&waiting, 2).await;
     assert_eq!(broken.get(&waiting).await.demand.unwrap().state(), DemandState::Queued);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_fits_is_found_behind_any_number_who_do_not() {
+    // Pages of one, and timers that do not go off again during the test.
+    let settings = "[routing]\nbatch = 1\nretry_min_ms = 600000\nretry_max_ms = 600000";
+    let world = World::with(settings, Endpoint::Later(Later::default())).await;
+    let mut client = world.tenant();
+    client.team().await;
+    client.agent("ann", 1, &[]).await;
+    let unfit = CreateDemandRequest {
+        required_skills: vec!["unheard-of".to_owned()],
+        priority: 50,
+        ..demand()
+    };
+    let mut waiting = Vec::new();
+    for _ in 0..30 {
+        waiting.push(client.create(unfit.clone()).await.demand_id);
+    }
+    let fit = client.create(demand()).await.demand_id;
+    for id in waiting.iter().chain([&fit]) {
+        world.put_off(id, 1).await;
+    }
+    // Scores come no more, and with them no attempt.
+    sqlx::query("update demand set score_due_us = null")
+        .execute(world.database.pool())
+        .await
+        .unwrap();
+    client.online("ann").await;
+    client.until(&fit, DemandState::Offered).await;
+    world.audit().await;
 }
