@@ -107,21 +107,21 @@ pub(super) async fn insert(
     });
     let wanted: Vec<(usize, &NewRequest)> = wanted.collect();
     let existing = hold_policies(connection, &wanted).await?;
+    let (wanted, refused): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(_, new)| {
+        let key = (new.demand.tenant, new.demand.policy.clone());
+        new.demand.policy == policy::DEFAULT || existing.contains(&key)
+    });
+    for (position, _) in refused {
+        outcomes[position] = Some(Err(unknown_policy()));
+    }
     let mut fresh = Vec::new();
     let mut repeated = Vec::new();
-    for (position, new) in wanted {
-        let key = (new.demand.tenant, new.demand.policy.clone());
-        if new.demand.policy != policy::DEFAULT && !existing.contains(&key) {
-            outcomes[position] = Some(Err(unknown_policy()));
-            continue;
-        }
-        match begin(connection, new, work.now_us()).await {
+    let begun = begin(connection, &wanted, work.now_us()).await?;
+    for ((position, new), begun) in wanted.into_iter().zip(begun) {
+        match begun {
             Ok(Begun::Fresh) => fresh.push((position, new)),
             Ok(Begun::Replay(_)) => repeated.push((position, new)),
-            Err(error @ StoreError::RequestIdReused) => {
-                outcomes[position] = Some(Err(error.into()))
-            }
-            Err(error) => return Err(error),
+            Err(error) => outcomes[position] = Some(Err(error.into())),
         }
     }
     let demands: Vec<Demand> = fresh.iter().map(|(_, new)| new.demand.clone()).collect();
@@ -135,11 +135,20 @@ pub(super) async fn insert(
             repeated.push((position, new));
         }
     }
+    let keys: Vec<_> = repeated.iter().map(|(_, new)| key(new)).collect();
+    let found = demand::find(&mut *connection, &keys).await?;
     for (position, new) in repeated {
-        let found = demand::get(&mut *connection, new.demand.tenant, new.demand.id).await?;
-        outcomes[position] = Some(found.ok_or(Error::NotFound("the demand")));
+        let known = found.demands.iter().find(|demand| (demand.tenant, demand.id) == key(new));
+        let damaged = found.damaged.iter().find(|(damaged, _)| *damaged == key(new));
+        let absent =
+            damaged.map_or(Error::NotFound("the demand"), |(_, error)| Error::Store(error.clone()));
+        outcomes[position] = Some(known.cloned().ok_or(absent));
     }
     Ok(())
+}
+
+fn key(new: &NewRequest) -> demand::Key {
+    (new.demand.tenant, new.demand.id)
 }
 
 /// Keeps the policies of new demands from being deleted before the commit.
@@ -157,20 +166,35 @@ async fn hold_policies(
     policies::hold::<Policy>(connection, &names).await
 }
 
+/// Claims the request ids of those that have one; the others are fresh.
 async fn begin(
     connection: &mut PgConnection,
-    new: &NewRequest,
+    wanted: &[(usize, &NewRequest)],
     now_us: i64,
-) -> Result<Begun, StoreError> {
-    let Some(repeat) = &new.repeat else { return Ok(Begun::Fresh) };
-    let call = Repeatable {
-        tenant: new.demand.tenant,
-        principal: &repeat.principal,
-        method: METHOD,
-        request_id: repeat.request_id,
-        fingerprint: repeat.fingerprint,
-        now_us,
-    };
+) -> Result<Vec<Result<Begun, StoreError>>, StoreError> {
+    let calls: Vec<Repeatable<'_>> = wanted
+        .iter()
+        .filter_map(|(_, new)| {
+            let repeat = new.repeat.as_ref()?;
+            Some(Repeatable {
+                tenant: new.demand.tenant,
+                principal: &repeat.principal,
+                method: METHOD,
+                request_id: repeat.request_id,
+                fingerprint: repeat.fingerprint,
+                now_us,
+            })
+        })
+        .collect();
     // The result id is a function of the request, so there is nothing to complete.
-    idempotency::begin(connection, &call).await
+    let mut begun = idempotency::begin_many(connection, &calls).await?.into_iter();
+    let mut answers = Vec::with_capacity(wanted.len());
+    for (_, new) in wanted {
+        let answer = match &new.repeat {
+            Some(_) => begun.next().unwrap_or(Ok(Begun::Fresh)),
+            None => Ok(Begun::Fresh),
+        };
+        answers.push(answer);
+    }
+    Ok(answers)
 }

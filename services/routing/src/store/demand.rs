@@ -20,6 +20,12 @@ macro_rules! columns {
 }
 pub(crate) use columns;
 
+const FIND: &str = concat!(
+    "select ",
+    columns!(),
+    " from demand d join unnest($1::uuid[], $2::smallint[], $3::uuid[]) k(tenant_id, shard, id)
+        on d.tenant_id = k.tenant_id and d.shard = k.shard and d.demand_id = k.id"
+);
 const LOCK: &str = concat!(
     "select ",
     columns!(),
@@ -149,6 +155,11 @@ pub(crate) fn read_all(rows: &[PgRow]) -> Result<Found, Error> {
 /// Locks the demands, in the order of locks; absent ones are left out.
 pub(crate) async fn lock(connection: &mut PgConnection, keys: &[Key]) -> Result<Found, Error> {
     by_key(connection, LOCK, keys).await
+}
+
+/// The demands, not locked; absent ones are left out.
+pub(crate) async fn find(executor: impl PgExecutor<'_>, keys: &[Key]) -> Result<Found, Error> {
+    by_key(executor, FIND, keys).await
 }
 
 async fn by_key(
