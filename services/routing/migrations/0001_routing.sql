@@ -35,6 +35,8 @@ create table demand (
     value_units     bigint,
     value_nanos     integer,
     result_reason   text     not null default '',
+    -- W3C trace context of what created it: what happens by itself belongs to that trace.
+    traceparent     text,
     primary key (tenant_id, shard, demand_id),
     constraint demand_never_forgotten check ((state = 5) = (next_action_us is null)),
     constraint demand_held_by_somebody

@@ -1,7 +1,9 @@
-//! One trace from an event to the demand it causes: the context travels in the feed rows.
+//! One trace from an event to the offer of the demand it causes: the context travels in the feed
+//! rows, and where nobody asks – an offer, a time-out – it is that of the demand.
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use prost::Message as _;
 use sqlx::{Connection as _, PgConnection};
 use testkit::eventually;
 use tonic::Request;
@@ -34,10 +36,10 @@ triggers:
   - {scorer: interest, threshold: hot, demand_kind: lead}
 "#;
 
-const COUNT_OF_TRACE: &str = "select count(*) from feed where traceparent like $1";
+const DATA_OF_TRACE: &str = "select data from feed where traceparent like $1 order by seq";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_trace_of_an_event_reaches_the_demand() {
+async fn the_trace_of_an_event_reaches_the_demand_and_its_offer() {
     // Trace ids are made and passed on; nothing is exported.
     let provider = SdkTracerProvider::builder().build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("journeys"));
@@ -63,8 +65,14 @@ async fn the_trace_of_an_event_reaches_the_demand() {
         eventually(PATIENCE, &format!("the trace in the feed of {service}"), || {
             let (url, pattern) = (url.clone(), format!("00-{trace_id}-%"));
             async move {
-                let count = count_of(&url, pattern).await.map_err(|error| error.to_string())?;
-                if count > 0 { Ok(()) } else { Err("no row".to_owned()) }
+                let rows = of_trace(&url, pattern).await.map_err(|error| error.to_string())?;
+                match service {
+                    "routing" if !causes(&rows).contains(&"offered".to_owned()) => {
+                        Err(format!("only {:?}", causes(&rows)))
+                    }
+                    _ if rows.is_empty() => Err("no row".to_owned()),
+                    _ => Ok(()),
+                }
             }
         })
         .await;
@@ -72,9 +80,15 @@ async fn the_trace_of_an_event_reaches_the_demand() {
     world.stop().await;
 }
 
-async fn count_of(url: &str, pattern: String) -> Result<i64, sqlx::Error> {
+/// What happened to demands, by the feed of routing.
+fn causes(rows: &[Vec<u8>]) -> Vec<String> {
+    let changed = |row: &Vec<u8>| routing::DemandChanged::decode(row.as_slice());
+    rows.iter().map(|row| changed(row).expect("an entry of routing").cause).collect()
+}
+
+async fn of_trace(url: &str, pattern: String) -> Result<Vec<Vec<u8>>, sqlx::Error> {
     let mut connection = PgConnection::connect(url).await?;
-    let count = sqlx::query_scalar(COUNT_OF_TRACE).bind(pattern).fetch_one(&mut connection).await?;
+    let rows = sqlx::query_scalar(DATA_OF_TRACE).bind(pattern).fetch_all(&mut connection).await?;
     connection.close().await?;
-    Ok(count)
+    Ok(rows)
 }

@@ -37,6 +37,18 @@ pub fn traceparent() -> Option<String> {
     headers.remove("traceparent")
 }
 
+/// Links a span to the trace of a stored `traceparent`, for work on many causes at once.
+pub fn link(span: &Span, traceparent: Option<&str>) {
+    let Some(traceparent) = traceparent.filter(|_| !span.is_disabled()) else { return };
+    let headers =
+        std::collections::HashMap::from([("traceparent".to_owned(), traceparent.to_owned())]);
+    let cause = TraceContextPropagator::new().extract(&headers);
+    let cause = cause.span().span_context().clone();
+    if cause.is_valid() {
+        span.add_link(cause);
+    }
+}
+
 impl Around for Trace {
     async fn around<R: Rpc>(&self, request: Request, rest: &R) -> Response {
         let name = method(&request).map_or("_other", |method| method.name.as_str());

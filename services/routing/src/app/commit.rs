@@ -27,7 +27,6 @@ pub(crate) enum Request {
 pub(crate) struct NewRequest {
     pub(crate) demand: Demand,
     pub(crate) repeat: Option<Repeat>,
-    pub(crate) traceparent: Option<String>,
 }
 
 /// How a repetition is recognised.

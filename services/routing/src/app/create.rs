@@ -66,8 +66,8 @@ impl App {
                 demand.score_due_us = Some(now_us + self.config.rescore_after_us(0))
             }
         }
-        let traceparent = server::layers::trace::traceparent();
-        let request = NewRequest { demand, repeat, traceparent };
+        demand.traceparent = server::layers::trace::traceparent();
+        let request = NewRequest { demand, repeat };
         self.submit(Request::Create(Box::new(request))).await
     }
 
@@ -128,7 +128,7 @@ pub(super) async fn insert(
     let inserted: HashSet<_> = demand::insert(connection, &demands).await?.into_iter().collect();
     for (position, new) in fresh {
         if inserted.contains(&(new.demand.tenant, new.demand.id)) {
-            work.created(&new.demand, "created", new.traceparent.clone());
+            work.created(&new.demand, "created");
             outcomes[position] = Some(Ok(new.demand.clone()));
         } else {
             // The request log forgets after a day; the demand's id does not.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use ::store::Error as StoreError;
 use kernel::{CustomerId, DemandId, OfferId, TenantId};
+use server::layers::trace;
 use sqlx::PgConnection;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use super::configuration::Policies;
@@ -234,15 +236,21 @@ impl Batch {
             }
         }
         self.seat(connection, &mut chosen, now_us).await?;
+        let span = if chosen.is_empty() {
+            Span::none()
+        } else {
+            tracing::info_span!("offers", count = chosen.len())
+        };
         for one in chosen {
-            self.offer(&mut work, one)?;
+            let demand = self.offer(&mut work, one)?;
+            trace::link(&span, demand.traceparent.as_deref());
         }
         let offers = work.offers_made();
-        work.write(connection).await?;
+        work.write(connection).instrument(span).await?;
         Ok(offers)
     }
 
-    fn offer(&self, work: &mut Work, chosen: Chosen) -> Result<(), Error> {
+    fn offer(&self, work: &mut Work, chosen: Chosen) -> Result<Demand, Error> {
         let offer = OfferId::new(Uuid::now_v7());
         let command = Command::Offer {
             offer,
@@ -251,7 +259,7 @@ impl Batch {
             policy_version: chosen.policy_version,
             expire_us: chosen.expire_us,
         };
-        work.apply(self.tenant, chosen.demand, command, None)?;
+        let offered = work.apply(self.tenant, chosen.demand, command, None)?;
         work.decide(Decision {
             tenant: self.tenant,
             demand: chosen.demand,
@@ -261,7 +269,7 @@ impl Batch {
             candidates: chosen.candidates,
             at_us: work.now_us(),
         });
-        Ok(())
+        Ok(offered)
     }
 
     /// Locks the chosen agents and drops the offers for which there is no room any more.

@@ -37,7 +37,10 @@ impl Handler for Thresholds {
         let mut demands = Vec::new();
         for entry in entries {
             for crossing in events::crossings(entry)? {
-                demands.extend(self.demands(entry.tenant, &crossing, now_us).await?);
+                for mut demand in self.demands(entry.tenant, &crossing, now_us).await? {
+                    demand.traceparent.clone_from(&entry.traceparent);
+                    demands.push(demand);
+                }
             }
         }
         if demands.is_empty() {
@@ -55,9 +58,7 @@ impl Handler for Thresholds {
         for demand in &demands {
             let key = (demand.tenant, demand.id);
             if inserted.contains(&key) && told.insert(key) {
-                let trace = entries.iter().find(|entry| entry.subject == demand.customer.uuid());
-                let traceparent = trace.and_then(|entry| entry.traceparent.clone());
-                work.created(demand, "threshold_crossed", traceparent);
+                work.created(demand, "threshold_crossed");
             }
         }
         Ok(work.write(connection).await?)

@@ -66,19 +66,16 @@ impl Work {
     }
 
     /// Notes demands that the transaction has inserted.
-    pub(crate) fn created(
-        &mut self,
-        demand: &Demand,
-        cause: &'static str,
-        traceparent: Option<String>,
-    ) {
+    pub(crate) fn created(&mut self, demand: &Demand, cause: &'static str) {
         let transition = machine::created(demand, cause);
+        let traceparent = demand.traceparent.clone();
         self.entries.push(events::changed(demand, &transition, traceparent));
         self.transitions.push(Of { tenant: demand.tenant, demand: demand.id, transition });
         self.held.insert(demand.key(), demand.clone());
     }
 
-    /// Applies a command to a held demand and answers it as it is then.
+    /// Applies a command to a held demand and answers it as it is then. What nobody asked for
+    /// in a trace of their own belongs to that of the demand.
     pub(crate) fn apply(
         &mut self,
         tenant: TenantId,
@@ -92,6 +89,7 @@ impl Work {
         let after = demand.clone();
         if let Some(change) = change {
             self.changed.insert(key);
+            let traceparent = traceparent.or_else(|| after.traceparent.clone());
             self.entries.push(events::changed(&after, &change.transition, traceparent));
             self.follow(&after, change);
         }

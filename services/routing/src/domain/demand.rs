@@ -99,6 +99,8 @@ pub(crate) struct Demand {
     pub(crate) score_due_us: Option<i64>,
     pub(crate) scores: Vec<Score>,
     pub(crate) closing: Option<Closing>,
+    /// The W3C trace context of what created it.
+    pub(crate) traceparent: Option<String>,
 }
 
 /// What a new demand is made from.
@@ -144,6 +146,7 @@ impl Demand {
             score_due_us: None,
             scores: Vec::new(),
             closing: None,
+            traceparent: None,
         }
     }
 

@@ -15,7 +15,8 @@ macro_rules! columns {
         "d.tenant_id, d.demand_id, d.customer_id, d.kind, d.policy, d.policy_version, d.state, \
          d.version, d.required_skills, d.priority, d.agent, d.team, d.offer_id, d.event_us, \
          d.created_us, d.due_us, d.breached, d.wake_us, d.offers, d.attempts, d.score_due_us, \
-         d.scores, d.result, d.value_currency, d.value_units, d.value_nanos, d.result_reason"
+         d.scores, d.result, d.value_currency, d.value_units, d.value_nanos, d.result_reason, \
+         d.traceparent"
     };
 }
 pub(crate) use columns;
@@ -40,15 +41,16 @@ const GET: &str = concat!(
 );
 const INSERT: &str = "insert into demand (tenant_id, shard, demand_id, customer_id, kind, policy,
         policy_version, state, version, priority, event_us, created_us, due_us, wake_us,
-        next_action_us, score_due_us, scores, required_skills)
+        next_action_us, score_due_us, scores, required_skills, traceparent)
     select n.tenant_id, n.shard, n.demand_id, n.customer_id, n.kind, n.policy, n.policy_version,
         1, 1, n.priority, n.event_us, n.created_us, n.due_us, n.wake_us, n.next_action_us,
-        n.score_due_us, n.scores, array(select jsonb_array_elements_text(n.skills))
+        n.score_due_us, n.scores, array(select jsonb_array_elements_text(n.skills)), n.traceparent
     from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::uuid[], $5::text[], $6::text[],
         $7::bigint[], $8::smallint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
-        $13::bigint[], $14::bigint[], $15::bytea[], $16::jsonb[])
+        $13::bigint[], $14::bigint[], $15::bytea[], $16::jsonb[], $17::text[])
         n(tenant_id, shard, demand_id, customer_id, kind, policy, policy_version, priority,
-          event_us, created_us, due_us, wake_us, next_action_us, score_due_us, scores, skills)
+          event_us, created_us, due_us, wake_us, next_action_us, score_due_us, scores, skills,
+          traceparent)
     order by n.tenant_id, n.shard, n.demand_id
     on conflict do nothing returning tenant_id, demand_id";
 const UPDATE: &str = "update demand d set policy_version = n.policy_version, state = n.state,
@@ -96,6 +98,7 @@ pub(crate) fn read(row: &PgRow) -> Result<Demand, Error> {
         score_due_us: row.try_get("score_due_us")?,
         scores,
         closing: read_closing(row)?,
+        traceparent: row.try_get("traceparent")?,
     })
 }
 
@@ -219,6 +222,7 @@ pub(crate) async fn insert(
         .bind(optional(|d| d.score_due_us))
         .bind(scores?)
         .bind(skills)
+        .bind(demands.iter().map(|d| d.traceparent.as_deref()).collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
     Ok(rows.into_iter().map(|(t, id)| (TenantId::new(t), DemandId::new(id))).collect())
