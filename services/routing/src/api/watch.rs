@@ -3,7 +3,7 @@
 //! A token given out among the open offers means "begin again with the open ones"; one given out
 //! later means "go on from here". So nothing is missed; an offer may come twice.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use ::store::TokenSealer;
@@ -13,6 +13,7 @@ use contracts::routing::v1::{WatchOffersRequest, WatchOffersResponse};
 use feed::watch::{Cursor, Seen};
 use feed::{Entry, Watch};
 use kernel::{OfferId, TenantId, Violations};
+use prost::Message;
 use server::Call;
 use server::watch::{self, Item, Options};
 use tonic::Status;
@@ -70,6 +71,29 @@ struct Source {
     sent: HashSet<OfferId>,
     /// When the token last moved.
     moved: Instant,
+}
+
+/// What decides whether an entry is wanted: most are not, and each watcher asks. The demand in
+/// it is skipped, not decoded.
+#[derive(Clone, PartialEq, Message)]
+struct Head {
+    #[prost(string, tag = "4")]
+    agent: String,
+    #[prost(string, tag = "6")]
+    cause: String,
+}
+
+impl Head {
+    /// What became of an offer, if the entry is about one.
+    fn state(&self) -> Option<OfferState> {
+        Some(match self.cause.as_str() {
+            "offered" => OfferState::Pending,
+            "accepted" => OfferState::Accepted,
+            "declined" => OfferState::Declined,
+            "offer_timed_out" => OfferState::TimedOut,
+            _ => return None,
+        })
+    }
 }
 
 /// The open offers that are still to be read.
@@ -173,12 +197,15 @@ impl Source {
             let agent = (!self.agent.is_empty()).then_some(self.agent.as_str());
             let page = offer::pending(pool, self.tenant, agent, open.after, OPEN).await?;
             open.more = page.len() as i64 == OPEN;
+            let keys: Vec<_> = page.iter().map(|offer| (self.tenant, offer.demand)).collect();
+            let found = demand::find(pool, &keys).await?.demands;
+            let demands: HashMap<_, _> =
+                found.iter().map(|demand| (demand.offer, demand)).collect();
             for offer in page {
                 open.after = (offer.created_us, offer.id.uuid());
-                let demand = demand::get(pool, self.tenant, offer.demand).await?;
                 // One that ended meanwhile is told by the log.
-                if let Some(demand) = demand.filter(|demand| demand.offer == Some(offer.id)) {
-                    open.waiting.push_back((offer.id, message::offer(&offer, &demand)));
+                if let Some(demand) = demands.get(&Some(offer.id)) {
+                    open.waiting.push_back((offer.id, message::offer(&offer, demand)));
                 }
             }
         }
@@ -187,17 +214,14 @@ impl Source {
 
     /// What an entry says about an offer, if it does and is wanted.
     async fn offer(&mut self, entry: &Entry) -> Result<Option<Offer>, Error> {
-        let Some(changed) = events::read(entry)? else { return Ok(None) };
-        let state = match changed.cause.as_str() {
-            "offered" => OfferState::Pending,
-            "accepted" => OfferState::Accepted,
-            "declined" => OfferState::Declined,
-            "offer_timed_out" => OfferState::TimedOut,
-            _ => return Ok(None),
+        let Ok(head) = Head::decode(&*entry.data) else {
+            return Err(feed::Error::Malformed("data").into());
         };
-        if !self.agent.is_empty() && changed.agent != self.agent {
+        let Some(state) = head.state() else { return Ok(None) };
+        if !self.agent.is_empty() && head.agent != self.agent {
             return Ok(None);
         }
+        let Some(changed) = events::read(entry)? else { return Ok(None) };
         let id: Option<OfferId> = changed.offer_id.parse().ok();
         let pending = state == OfferState::Pending;
         if pending && id.is_some_and(|id| self.sent.remove(&id)) {
@@ -230,5 +254,26 @@ impl Source {
         let mut connection = self.app.database.acquire().await?;
         let found = offer::find(&mut connection, &[(self.tenant, id)]).await?;
         Ok(found.first().map(|offer| message::timestamp(offer.expire_us)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_of_an_entry_is_that_of_the_contract() {
+        let whole = DemandChanged {
+            demand: Some(contracts::routing::v1::Demand {
+                demand_id: "d".to_owned(),
+                ..Default::default()
+            }),
+            agent: "ann".to_owned(),
+            offer_id: "o".to_owned(),
+            cause: "declined".to_owned(),
+            ..Default::default()
+        };
+        let head = Head::decode(whole.encode_to_vec().as_slice()).expect("a head");
+        assert_eq!((head.agent.as_str(), head.state()), ("ann", Some(OfferState::Declined)));
     }
 }
