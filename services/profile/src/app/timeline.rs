@@ -72,8 +72,8 @@ impl Shared {
         Ok((opened, has_more))
     }
 
-    /// At most `limit` refused events before (time, id), newest first, and whether there are
-    /// more.
+    /// At most `limit` refused events before (time, id), newest first, fewer if they are large,
+    /// and whether there are more.
     ///
     /// # Errors
     /// Those of the database and of keys.
@@ -84,10 +84,8 @@ impl Shared {
         limit: usize,
     ) -> Result<(Vec<OpenedRejection>, bool), Error> {
         let before = before.unwrap_or((i64::MAX, Uuid::max()));
-        let rows = limit as i64 + 1;
-        let mut stored = rejected::list(&self.database, tenant, before, rows).await?;
-        let has_more = stored.len() > limit;
-        stored.truncate(limit);
+        let (stored, has_more) =
+            rejected::list(&self.database, tenant, before, limit, PAGE_BYTES).await?;
         let tenant_key = self.tenant_keys.get(tenant).await?;
         let mut opened = Vec::with_capacity(stored.len());
         for row in stored {

@@ -45,18 +45,20 @@ const LOCK: &str = "select c.version, c.fragments, c.behaviour, c.stale
         and c.customer_id = k.customer_id
     order by k.ord for no key update of c";
 
+type LockedRow = (i64, i32, Option<Vec<u8>>, bool);
+
 /// Locks customers, which must be there and sorted by [`key_order`].
 pub(crate) async fn lock(
     connection: &mut PgConnection,
     keys: &[CustomerKey],
 ) -> Result<Vec<Customer>, Error> {
     let (tenants, shards, ids) = arrays(keys);
-    let rows: Vec<(i64, i32, Option<Vec<u8>>, bool)> =
+    let rows: Vec<LockedRow> =
         sqlx::query_as(LOCK).bind(tenants).bind(shards).bind(ids).fetch_all(connection).await?;
     if rows.len() != keys.len() {
         return Err(Error::internal("a customer is missing"));
     }
-    let customer = |(key, row): (&CustomerKey, (i64, i32, Option<Vec<u8>>, bool))| {
+    let customer = |(key, row): (&CustomerKey, LockedRow)| {
         let ((tenant, customer), (version, fragments, behaviour, stale)) = (*key, row);
         Customer { tenant, customer, version, fragments, behaviour, stale }
     };

@@ -39,27 +39,44 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-const LIST: &str = "select rejection_id, received_us, wrapped_key, sealed from rejected_event
-    where tenant_id = $1 and (received_us, rejection_id) < ($2, $3::uuid)
-    order by received_us desc, rejection_id desc limit $4";
+const LIST: &str = "with newest as (
+        select rejection_id, received_us, wrapped_key, sealed from rejected_event
+        where tenant_id = $1 and (received_us, rejection_id) < ($2, $3::uuid)
+        order by received_us desc, rejection_id desc limit $4 + 1),
+    measured as (
+        select *, row_number() over newest_first as place,
+            sum(octet_length(sealed)) over newest_first as bytes
+        from newest window newest_first as (order by received_us desc, rejection_id desc))
+    select rejection_id, received_us, wrapped_key, sealed, (select count(*) from newest)
+    from measured where place <= $4 and (place = 1 or bytes <= $5) order by place";
 
-/// At most `limit` events, newest first, before (time, id).
+type Listed = (Uuid, i64, Vec<u8>, Vec<u8>, i64);
+
+/// The newest events before (time, id): at most `limit`, and at most `bytes` in all unless the
+/// first alone has more. Says also whether there are more.
 pub(crate) async fn list(
     database: &Database,
     tenant: TenantId,
     before: (i64, Uuid),
-    limit: i64,
-) -> Result<Vec<Rejected>, Error> {
-    let rows: Vec<(Uuid, i64, Vec<u8>, Vec<u8>)> = sqlx::query_as(LIST)
+    limit: usize,
+    bytes: i64,
+) -> Result<(Vec<Rejected>, bool), Error> {
+    let rows: Vec<Listed> = sqlx::query_as(LIST)
         .bind(tenant.uuid())
         .bind(before.0)
         .bind(before.1)
-        .bind(limit)
+        .bind(limit as i64)
+        .bind(bytes)
         .fetch_all(database.pool())
         .await?;
-    let rejected =
-        |(id, received_us, wrapped_key, sealed)| Rejected { id, received_us, wrapped_key, sealed };
-    Ok(rows.into_iter().map(rejected).collect())
+    let has_more = rows.first().is_some_and(|row| row.4 > rows.len() as i64);
+    let rejected = |(id, received_us, wrapped_key, sealed, _)| Rejected {
+        id,
+        received_us,
+        wrapped_key,
+        sealed,
+    };
+    Ok((rows.into_iter().map(rejected).collect(), has_more))
 }
 
 const SWEEP: &str = "delete from rejected_event where ctid = any(array(

@@ -64,7 +64,7 @@ async fn damaged_state_refuses_its_own_events_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_damaged_customer_or_key_refuses_its_own_events_and_no_others() {
+async fn a_damaged_customer_refuses_its_own_events_and_no_others() {
     let world = World::new().await;
     let mut client = world.tenant();
     let both = client.ingest((0..2).map(|n| track(n, "m-1", "Signed In", BASE_US)).collect()).await;
@@ -77,6 +77,24 @@ async fn a_damaged_customer_or_key_refuses_its_own_events_and_no_others() {
     let results = client.ingest((0..4).map(|n| track(n, "m-2", "Signed In", BASE_US)).collect());
     let statuses: Vec<i32> = results.await.iter().map(|it| it.status).collect();
     assert_eq!(statuses, [REJECTED, REJECTED, ACCEPTED, ACCEPTED]);
+}
+
+#[tokio::test]
+async fn a_move_that_meets_damage_is_parked_and_the_others_go_on() {
+    let world = World::new().await;
+    let mut client = world.tenant();
+    let taken =
+        client.ingest((0..4).map(|n| track(n, "m-1", "Signed In", BASE_US)).collect()).await;
+    damage(&client, &taken[0].evidence_id, BEHAVIOUR).await;
+    for pair in taken.chunks(2) {
+        client.merge(&pair[0].customer_id, &pair[1].customer_id).await.unwrap();
+    }
+    let survivor = client.who(2).await.1;
+    client.until(&survivor, |profile| profile.evidence_ids.len() == 2).await;
+    let sql = "select count(*) from dead_letter where tenant_id = $1";
+    let query = sqlx::query_scalar(sql).bind(client.tenant.uuid());
+    let parked: i64 = query.fetch_one(world.database.pool()).await.unwrap();
+    assert_eq!(parked, 1, "the evidence that could not be merged");
 }
 
 #[tokio::test]

@@ -90,6 +90,34 @@ async fn a_bad_event_fails_alone_with_every_reason_and_is_kept() {
 }
 
 #[tokio::test]
+async fn a_page_of_large_refused_events_ends_early() {
+    let world = World::new().await;
+    let mut client = world.tenant();
+    let large = "x".repeat(30_000);
+    let bad = |n: i64| {
+        let mut event = track(1, &format!("m-{n}"), &"n".repeat(129), BASE_US);
+        event.properties = Some(record(&[("long", text(&large))]));
+        event.context = Some(record(&[("long", text(&large))]));
+        event
+    };
+    for from in [0, 30] {
+        client.ingest((from..from + 30).map(bad).collect()).await;
+    }
+    let (mut listed, mut pages, mut page_token) = (0, 0, String::new());
+    loop {
+        let request = wire::ListRejectedEventsRequest { page_size: 1_000, page_token };
+        let page = client.profile.list_rejected_events(request).await.unwrap().into_inner();
+        assert!(prost::Message::encoded_len(&page) < 2_200_000, "{} events", page.events.len());
+        (listed, pages) = (listed + page.events.len(), pages + 1);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!((listed, pages), (60, 2));
+}
+
+#[tokio::test]
 async fn an_order_of_segment_enters_the_ledger() {
     let world = World::new().await;
     let mut client = world.tenant();
