@@ -1,8 +1,11 @@
 //! What is broken in one tenant holds up nobody else, and no queue is so long that its end is
 //! not seen.
 
+use contracts::feed::v1::SnapshotRequest;
+use contracts::feed::v1::feed_service_client::FeedServiceClient;
 use contracts::routing::v1::*;
 use server::client::{Endpoint, Later};
+use server::{Call, Peer};
 use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
@@ -138,6 +141,29 @@ async fn a_tenant_whose_configuration_cannot_be_read_holds_up_no_other() {
     other.until(&id, DemandState::Offered).await;
     world.put_off(&waiting, 2).await;
     assert_eq!(broken.get(&waiting).await.demand.unwrap().state(), DemandState::Queued);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_leaves_out_damaged_demands_only() {
+    let world = World::new().await;
+    let mut client = world.tenant();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(client.create(demand()).await.demand_id);
+    }
+    for damaged in &ids[1..] {
+        world.damage(DAMAGE, damaged).await;
+    }
+    let peer = Peer::new(world.endpoint.clone(), world.house.internal_tokens("feedback"));
+    let peer = peer.during(&Call::background(client.tenant));
+    let request = SnapshotRequest::default();
+    let mut pages = FeedServiceClient::new(peer).snapshot(request).await.unwrap().into_inner();
+    let mut told = Vec::new();
+    while let Some(page) = pages.message().await.unwrap() {
+        let subjects = page.entries.iter().map(|entry| Uuid::from_slice(&entry.subject).unwrap());
+        told.extend(subjects.map(|subject| subject.to_string()));
+    }
+    assert_eq!(told, ids[..1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
