@@ -122,6 +122,10 @@ impl Database {
     /// once as nested loops over indexes: for services whose statements all go by key. A plan
     /// made while a table was nearly empty would scan it for as long as its session lives.
     /// Needs a tokio runtime.
+    ///
+    /// A statement for many keys of one tenant must take the tenant from the array as well:
+    /// `unnest(array_fill($1::uuid, array[cardinality($2)]), $2, …) k(tenant_id, …)`. Compared with
+    /// `$1` alone, the planner may walk the whole tenant and look each row up in the array.
     #[must_use]
     pub fn keyed(&self) -> Self {
         let connect = (*self.pool.connect_options()).clone().options([

@@ -172,3 +172,25 @@ async fn a_restarted_postgres_is_found_again_and_a_dead_one_is_unavailable() {
     .unwrap();
     assert_eq!(one, 1);
 }
+
+#[tokio::test]
+async fn a_keyed_session_plans_by_the_whole_key_also_while_a_table_is_empty() {
+    let (_clone, database) = database().await;
+    let keyed = database.keyed();
+    let mut connection = keyed.acquire().await.unwrap();
+    let tables = "create table piece (tenant_id uuid, shard smallint, id uuid,
+            primary key (tenant_id, shard, id));
+        prepare pieces(uuid, smallint[], uuid[]) as select p.id
+            from unnest(array_fill($1, array[cardinality($2)]), $2, $3) k(tenant_id, shard, id)
+            join piece p on p.tenant_id = k.tenant_id and p.shard = k.shard and p.id = k.id";
+    sqlx::raw_sql(tables).execute(&mut *connection).await.unwrap();
+    let nobody = "00000000-0000-4000-8000-000000000001";
+    let explain = format!("explain execute pieces('{nobody}', '{{1}}', '{{{nobody}}}')");
+    let plan: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(explain))
+        .persistent(false)
+        .fetch_all(&mut *connection)
+        .await
+        .unwrap();
+    let whole_key = "((tenant_id = k.tenant_id) AND (shard = k.shard) AND (id = k.id))";
+    assert!(plan.iter().any(|line| line.contains(whole_key)), "{plan:#?}");
+}

@@ -71,8 +71,9 @@ pub(crate) async fn create(
 }
 
 const REDIRECT: &str = "update customer c set redirect_version = c.redirect_version + 1
-    from unnest($2::smallint[], $3::uuid[]) as r(shard, id)
-    where c.tenant_id = $1 and c.shard = r.shard and c.customer_id = r.id
+    from unnest(array_fill($1::uuid, array[cardinality($2)]), $2::smallint[], $3::uuid[])
+        as r(tenant_id, shard, id)
+    where c.tenant_id = r.tenant_id and c.shard = r.shard and c.customer_id = r.id
     returning c.customer_id, c.redirect_version";
 
 /// Notes that the founders of some ids moved; their redirect versions afterwards.

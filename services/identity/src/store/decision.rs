@@ -38,8 +38,9 @@ pub(crate) struct New<'a> {
     pub(crate) reason: &'a Sealed,
 }
 
-const DIVIDED: &str = "select distinct e.customer_id from unnest($2::uuid[]) as k(id)
-    join evidence e on e.tenant_id = $1 and e.customer_id = k.id
+const DIVIDED: &str = "select distinct e.customer_id
+    from unnest(array_fill($1::uuid, array[cardinality($2)]), $2::uuid[]) as k(tenant_id, id)
+    join evidence e on e.tenant_id = k.tenant_id and e.customer_id = k.id
     where exists (select from decision_evidence d
         where d.tenant_id = $1 and d.shard = e.shard and d.evidence_id = e.evidence_id
             and d.kind = 2)";
@@ -67,12 +68,13 @@ pub(crate) async fn divided(
 }
 
 const ABOUT: &str = "select d.decision_id, d.kind, n.position, d.evidence_id, d.side
-    from (select distinct f.decision_id, f.decision_shard
-        from unnest($2::smallint[], $3::uuid[]) as k(shard, id)
-        join decision_evidence f on f.tenant_id = $1 and f.shard = k.shard
+    from (select distinct f.tenant_id, f.decision_id, f.decision_shard
+        from unnest(array_fill($1::uuid, array[cardinality($2)]), $2::smallint[], $3::uuid[])
+            as k(tenant_id, shard, id)
+        join decision_evidence f on f.tenant_id = k.tenant_id and f.shard = k.shard
             and f.evidence_id = k.id) a
-    join decision_evidence d on d.tenant_id = $1 and d.decision_id = a.decision_id
-    join decision n on n.tenant_id = $1 and n.shard = a.decision_shard
+    join decision_evidence d on d.tenant_id = a.tenant_id and d.decision_id = a.decision_id
+    join decision n on n.tenant_id = a.tenant_id and n.shard = a.decision_shard
         and n.decision_id = a.decision_id
     order by n.position, d.side, d.evidence_id";
 

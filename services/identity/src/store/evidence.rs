@@ -71,8 +71,8 @@ type Full = (Uuid, Uuid, Option<Uuid>, i64, i64, Vec<u8>);
 
 const OF_CUSTOMERS: &str = "select e.evidence_id, e.customer_id, e.founded_customer_id,
         e.map_version, e.created_us, e.value_refs
-    from unnest($2::uuid[]) as k(id)
-    join evidence e on e.tenant_id = $1 and e.customer_id = k.id
+    from unnest(array_fill($1::uuid, array[cardinality($2)]), $2::uuid[]) as k(tenant_id, id)
+    join evidence e on e.tenant_id = k.tenant_id and e.customer_id = k.id
     order by e.created_us, e.evidence_id";
 
 /// All evidence of some customers, oldest first.
@@ -145,8 +145,9 @@ pub(crate) async fn insert(
 
 const RELOCATE: &str = "update evidence e set customer_id = m.customer,
         map_version = e.map_version + 1
-    from unnest($2::smallint[], $3::uuid[], $4::uuid[]) as m(shard, id, customer)
-    where e.tenant_id = $1 and e.shard = m.shard and e.evidence_id = m.id
+    from unnest(array_fill($1::uuid, array[cardinality($2)]), $2::smallint[], $3::uuid[],
+        $4::uuid[]) as m(tenant_id, shard, id, customer)
+    where e.tenant_id = m.tenant_id and e.shard = m.shard and e.evidence_id = m.id
     returning e.evidence_id, e.map_version";
 
 /// Moves known evidence; its map versions afterwards.
@@ -170,8 +171,9 @@ pub(crate) async fn relocate(
 }
 
 const FOUND: &str = "update evidence e set founded_customer_id = f.customer
-    from unnest($2::smallint[], $3::uuid[], $4::uuid[]) as f(shard, id, customer)
-    where e.tenant_id = $1 and e.shard = f.shard and e.evidence_id = f.id";
+    from unnest(array_fill($1::uuid, array[cardinality($2)]), $2::smallint[], $3::uuid[],
+        $4::uuid[]) as f(tenant_id, shard, id, customer)
+    where e.tenant_id = f.tenant_id and e.shard = f.shard and e.evidence_id = f.id";
 
 /// Notes on known evidence that a customer id was made for it.
 pub(crate) async fn found(

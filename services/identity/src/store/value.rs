@@ -37,8 +37,9 @@ pub(crate) async fn shared(
 }
 
 const COMPANIONS: &str = "select c.value_key, c.namespace, c.companion_key
-    from unnest($2::smallint[], $3::uuid[]) as k(shard, id)
-    join companion c on c.tenant_id = $1 and c.shard = k.shard and c.value_key = k.id";
+    from unnest(array_fill($1::uuid, array[cardinality($2)]), $2::smallint[], $3::uuid[])
+        as k(tenant_id, shard, id)
+    join companion c on c.tenant_id = k.tenant_id and c.shard = k.shard and c.value_key = k.id";
 
 /// What the values were seen with.
 pub(crate) async fn companions(
@@ -96,9 +97,10 @@ pub(crate) async fn holder(
 }
 
 const HOLDERS: &str = "select distinct e.customer_id
-    from unnest($2::smallint[], $3::uuid[]) as k(shard, id)
-    join occurrence o on o.tenant_id = $1 and o.shard = k.shard and o.value_key = k.id
-    join evidence e on e.tenant_id = $1 and e.shard = o.evidence_shard
+    from unnest(array_fill($1::uuid, array[cardinality($2)]), $2::smallint[], $3::uuid[])
+        as k(tenant_id, shard, id)
+    join occurrence o on o.tenant_id = k.tenant_id and o.shard = k.shard and o.value_key = k.id
+    join evidence e on e.tenant_id = o.tenant_id and e.shard = o.evidence_shard
         and e.evidence_id = o.evidence_id";
 
 /// All customers that carry one of the values.

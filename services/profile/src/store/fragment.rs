@@ -20,8 +20,10 @@ pub(crate) struct NewMapping {
 }
 
 const KEYS: &str = "select f.evidence_id, f.wrapped_key
-    from unnest($2::smallint[], $3::uuid[]) k(shard, evidence_id)
-    join fragment f on f.tenant_id = $1 and f.shard = k.shard and f.evidence_id = k.evidence_id";
+    from unnest(array_fill($1::uuid, array[cardinality($2)]), $2::smallint[], $3::uuid[])
+        k(tenant_id, shard, evidence_id)
+    join fragment f on f.tenant_id = k.tenant_id and f.shard = k.shard
+        and f.evidence_id = k.evidence_id";
 
 /// Which of the evidence is known, each with its wrapped key if it has one.
 pub(crate) async fn keys(

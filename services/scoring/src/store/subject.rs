@@ -206,9 +206,9 @@ const READ: &str = "select s.*,
         array(select model from model_state m where m.tenant_id = $1 order by model) as models,
         array(select version from model_state m where m.tenant_id = $1 order by model)
             as model_versions
-    from unnest($2::smallint[], $3::uuid[]) as wanted(shard, customer_id)
-    join subject s on s.tenant_id = $1 and s.shard = wanted.shard
-        and s.customer_id = wanted.customer_id";
+    from unnest(array_fill($1::uuid, array[cardinality($2)]), $2::smallint[], $3::uuid[])
+        as wanted(tenant_id, shard, customer_id)
+    join subject s using (tenant_id, shard, customer_id)";
 
 /// Reads customers, and which scorers are in force, in one statement.
 pub(crate) async fn read_many(
