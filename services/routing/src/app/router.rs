@@ -146,20 +146,20 @@ impl Router {
     async fn round(&mut self) -> Result<Round, Error> {
         let Some(epoch) = self.lead().await? else { return Ok(Round::Idle(PAUSE)) };
         let pool = self.app.database.pool();
-        let (next_us, stirred) = queue::look(pool).await?;
-        if stirred {
+        let now_us = now_us();
+        let look = queue::look(pool, now_us).await?;
+        if look.stirred {
             // Another replica may have changed something: what is known here may be a second old.
             for tenant in stir::take(pool, epoch).await? {
                 self.stirred.insert(tenant);
             }
             self.app.configuration.recheck();
         }
-        let now_us = now_us();
-        let due = next_us.is_some_and(|next_us| next_us <= now_us);
+        let due = look.next_us.is_some_and(|next_us| next_us <= now_us);
         if !due && self.stirred.is_empty() && self.sweeps.is_empty() {
-            return Ok(Round::Idle(until(next_us, now_us)));
+            return Ok(Round::Idle(until(look.next_us, now_us)));
         }
-        let mut busy = due && self.tick(epoch).await? > 0;
+        let mut busy = look.ticks && self.tick(epoch).await? > 0;
         while let Some(tenant) = self.stirred.first().copied() {
             match self.look_again(tenant, epoch).await {
                 Err(error) if !error.is_transient() => {
@@ -179,14 +179,12 @@ impl Router {
                 self.pass_over_tenant(tenant, &error).await?;
             }
         }
-        if due {
-            for tenant in queue::due_tenants(self.app.database.pool(), now_us).await? {
-                match self.pass(tenant, Scope::Due, epoch).await {
-                    Err(error) if !error.is_transient() => {
-                        self.pass_over_tenant(tenant, &error).await?;
-                    }
-                    pass => busy |= pass?.seen > 0,
+        for tenant in look.due_tenants() {
+            match self.pass(tenant, Scope::Due, epoch).await {
+                Err(error) if !error.is_transient() => {
+                    self.pass_over_tenant(tenant, &error).await?;
                 }
+                pass => busy |= pass?.seen > 0,
             }
         }
         // Nothing could be locked: others are at it, and ring when they have committed.

@@ -11,8 +11,14 @@ use uuid::Uuid;
 use super::demand::{Found, Key, columns, read_all};
 use crate::domain::plan::Returned;
 
-const LOOK: &str = "select (select min(next_action_us) from demand
-    where next_action_us is not null), exists (select from stir)";
+/// One statement: the router asks this before every round, and whenever it idles.
+const LOOK: &str = "select
+    (select min(next_action_us) from demand where next_action_us is not null),
+    exists (select from stir),
+    exists (select from demand where next_action_us <= $1
+        and (state <> 1 or (due_us <= $1 and not breached))),
+    array(select distinct tenant_id from (select tenant_id from demand
+        where next_action_us <= $1 and state = 1 order by next_action_us limit 1000) d)";
 /// Time-outs, broken SLAs, reminders.
 const TICKS: &str = concat!(
     "select ",
@@ -25,8 +31,6 @@ const TICKS: &str = concat!(
 const TICK_KEYS: &str = "select tenant_id, demand_id from demand where next_action_us <= $1
         and (state <> 1 or (due_us <= $1 and not breached))
       order by next_action_us limit $2";
-const DUE_TENANTS: &str = "select distinct tenant_id from (select tenant_id from demand
-    where next_action_us <= $1 and state = 1 order by next_action_us limit 1000) due";
 const DUE: &str = concat!(
     "select ",
     columns!(),
@@ -48,9 +52,30 @@ const LAST_AGENTS: &str = "select c.id, d.agent from unnest($2::uuid[]) c(id)
     cross join lateral (select agent from demand where tenant_id = $1 and customer_id = c.id
         and state in (4, 5) order by created_us desc, demand_id desc limit 1) d";
 
-/// When something is due next, and whether somebody became free.
-pub(crate) async fn look(executor: impl PgExecutor<'_>) -> Result<(Option<i64>, bool), Error> {
-    Ok(sqlx::query_as(LOOK).fetch_one(executor).await?)
+/// What there is for a router to do.
+#[derive(Debug)]
+pub(crate) struct Look {
+    /// When something is due next.
+    pub(crate) next_us: Option<i64>,
+    /// Somebody became free.
+    pub(crate) stirred: bool,
+    /// A timer went off: an offer, a broken SLA, a reminder.
+    pub(crate) ticks: bool,
+    due: Vec<Uuid>,
+}
+
+impl Look {
+    /// Tenants with demands that are due to be attempted.
+    pub(crate) fn due_tenants(&self) -> impl Iterator<Item = TenantId> {
+        self.due.iter().copied().map(TenantId::new)
+    }
+}
+
+/// What is to be done at `now_us`.
+pub(crate) async fn look(executor: impl PgExecutor<'_>, now_us: i64) -> Result<Look, Error> {
+    let (next_us, stirred, ticks, due) =
+        sqlx::query_as(LOOK).bind(now_us).fetch_one(executor).await?;
+    Ok(Look { next_us, stirred, ticks, due })
 }
 
 /// Locks demands whose timer went off, or one of them; those locked by others come next time.
@@ -75,16 +100,6 @@ pub(crate) async fn tick_keys(
     let query = sqlx::query_as(TICK_KEYS).bind(now_us).bind(limit);
     let rows: Vec<(Uuid, Uuid)> = query.fetch_all(executor).await?;
     Ok(rows.into_iter().map(|(t, id)| (TenantId::new(t), DemandId::new(id))).collect())
-}
-
-/// Tenants with demands that are due to be attempted.
-pub(crate) async fn due_tenants(
-    executor: impl PgExecutor<'_>,
-    now_us: i64,
-) -> Result<Vec<TenantId>, Error> {
-    let tenants: Vec<Uuid> =
-        sqlx::query_scalar(DUE_TENANTS).bind(now_us).fetch_all(executor).await?;
-    Ok(tenants.into_iter().map(TenantId::new).collect())
 }
 
 /// A place in the queue.
