@@ -1,7 +1,7 @@
 //! Reading the end of the service's own log: one reader per process, any number of subscribers.
 //!
 //! The tail wakes when the process commits ([`Tail::wake`]), when another replica rings, and
-//! every 100 ms; it reads only while somebody is subscribed. What it reads goes to a broadcast
+//! every 250 ms; it reads only while somebody is subscribed. What it reads goes to a broadcast
 //! that is bounded in entries and in bytes. A subscriber that is behind (new, or too slow for the broadcast) reads the table
 //! itself until it has caught up: slow subscribers cost themselves, never the others.
 //!
@@ -27,7 +27,7 @@ const BATCH: Limit = Limit { entries: 2_000, bytes: 4 << 20 };
 /// How many reads the broadcast holds before a subscriber counts as slow: 64 MiB at most.
 const CHUNKS: usize = 16;
 /// The floor when no bell rings.
-const POLL: Duration = Duration::from_millis(100);
+const POLL: Duration = Duration::from_millis(250);
 /// The pause after a failed read.
 const PAUSE: Duration = Duration::from_millis(500);
 

@@ -62,6 +62,7 @@ impl Shared {
         let limit = tokio::time::Instant::now() + call.remaining().unwrap_or(PATIENCE);
         loop {
             changes.mark_unchanged();
+            let before = self.profiles.stamp(customer);
             let profile = self.load(tenant, customer, From::Postgres).await?;
             if profile.has_reached(version) {
                 return Ok(profile);
@@ -70,8 +71,12 @@ impl Shared {
             if left.is_zero() {
                 return Err(Error::NotYet);
             }
+            let changed = async {
+                // Changes of others are none of ours; an error says that the process ends.
+                while self.profiles.stamp(customer) == before && changes.changed().await.is_ok() {}
+            };
             // An error is the time-out: then look.
-            let _ = tokio::time::timeout(left.min(LOOK), changes.changed()).await;
+            let _ = tokio::time::timeout(left.min(LOOK), changed).await;
         }
     }
 
