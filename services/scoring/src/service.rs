@@ -121,7 +121,7 @@ fn spawn(app: &Arc<App>, metrics: &feed::Metrics, (profile, feedback): (Peer, Pe
     let retained = retention::run(app.database.clone(), keep, metrics.clone(), stop);
     tasks.spawn(retained);
     let lanes = Options { lanes: app.config.profile_lanes, ..Options::default() };
-    follow(app, metrics, "scoring.profile", profile, ProfileHandler(Arc::clone(app)), lanes);
+    follow(app, metrics, "scoring.profile", profile, ProfileHandler::new(Arc::clone(app)), lanes);
     // One lane: the label log is written in one order.
     let handler = FeedbackHandler(Arc::clone(app));
     follow(app, metrics, "scoring.feedback", feedback, handler, Options::default());

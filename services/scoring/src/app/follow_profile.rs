@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use ::store::Error as StoreError;
 use contracts::profile::v1::{EventKind, ProfileChanged, ProfileRedirected, TraitChanged};
 use feed::{Entry, HandleError, Handler};
 use kernel::{CustomerId, TenantId};
@@ -13,8 +15,15 @@ use super::App;
 use super::rescore::{Held, write_and_tell};
 use crate::store::{self, DeclaredTrait, Key, Subject};
 
+/// After a lost race so many runs lock what they read: the clock or a sweep is at work, and who
+/// only looks would lose to it again and again.
+const CAREFUL_RUNS: u32 = 64;
+
 /// Applies entries of profile's feed.
-pub(crate) struct ProfileHandler(pub(crate) Arc<App>);
+pub(crate) struct ProfileHandler {
+    app: Arc<App>,
+    careful: AtomicU32,
+}
 
 /// What a run of entries says, the newest of each subject.
 #[derive(Default)]
@@ -45,13 +54,18 @@ impl Handler for ProfileHandler {
         }
         let mut tenants: Vec<TenantId> = news.customers.keys().map(|key| key.tenant).collect();
         tenants.dedup(); // keys are sorted by tenant
-        let held = Held::new(&self.0.rules, connection, &tenants, &changed).await?;
+        let held = Held::new(&self.app.rules, connection, &tenants, &changed).await?;
         let keys: Vec<Key> = news.customers.keys().copied().collect();
-        let known = store::known(connection, &keys).await?;
+        let careful = self.careful.load(Ordering::Relaxed);
+        self.careful.store(careful.saturating_sub(1), Ordering::Relaxed);
+        let known = match careful {
+            0 => store::known(connection, &keys).await?,
+            _ => store::lock(connection, &keys).await?,
+        };
         let mut known: BTreeMap<Key, Subject> =
             known.into_iter().map(|subject| (subject.key, subject)).collect();
 
-        let now_us = self.0.clock.now_us();
+        let now_us = self.app.clock.now_us();
         let (mut subjects, mut told) = (Vec::new(), Vec::new());
         for (key, news) in news.customers {
             let mut subject = known.remove(&key).unwrap_or_else(|| Subject::new(key));
@@ -62,25 +76,33 @@ impl Handler for ProfileHandler {
             told.extend(entry.map(|entry| entry.traced(news.traceparent)));
             subjects.push(subject);
         }
-        let scored = write_and_tell(connection, subjects, &told).await?;
-        self.0.metrics.scored_on_event.inc_by(scored as u64);
+        let written = write_and_tell(connection, subjects, &told).await;
+        if let Err(feed::Error::Database(StoreError::Conflict(_))) = &written {
+            self.careful.store(CAREFUL_RUNS, Ordering::Relaxed);
+        }
+        let scored = written?;
+        self.app.metrics.scored_on_event.inc_by(scored as u64);
         Ok(())
     }
 
     fn committed(&self, entries: &[Entry]) {
-        self.0.tail.wake();
+        self.app.tail.wake();
         let trait_changed = EventKind::TraitChanged as i16;
         if entries.iter().any(|entry| entry.kind == trait_changed) {
-            self.0.sweeps.notify_one();
+            self.app.sweeps.notify_one();
         }
         let customers = entries.iter().filter(|entry| entry.kind != trait_changed);
-        self.0
+        self.app
             .waiting
             .wake(customers.map(|entry| Key::new(entry.tenant, CustomerId::new(entry.subject))));
     }
 }
 
 impl ProfileHandler {
+    pub(crate) fn new(app: Arc<App>) -> Self {
+        Self { app, careful: AtomicU32::new(0) }
+    }
+
     /// Takes declarations; answers the tenants whose set of scorers is another one now.
     async fn declare(
         &self,

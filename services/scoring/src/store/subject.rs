@@ -96,13 +96,34 @@ const KNOWN: &str = "select s.* from unnest($1::uuid[], $2::smallint[], $3::uuid
         as wanted(tenant_id, shard, customer_id)
     join subject s using (tenant_id, shard, customer_id)";
 
+const LOCK: &str = "select s.* from unnest($1::uuid[], $2::smallint[], $3::uuid[])
+        as wanted(tenant_id, shard, customer_id)
+    join subject s using (tenant_id, shard, customer_id)
+    order by s.tenant_id, s.shard, s.customer_id for no key update of s";
+
+/// Locks those that are there, in the order of their keys.
+pub(crate) async fn lock(
+    connection: &mut PgConnection,
+    keys: &[Key],
+) -> Result<Vec<Subject>, Error> {
+    by_keys(LOCK, connection, keys).await
+}
+
 /// Reads those that are there, without a lock: [`write`] finds out whether they have changed since.
 pub(crate) async fn known(
     connection: &mut PgConnection,
     keys: &[Key],
 ) -> Result<Vec<Subject>, Error> {
+    by_keys(KNOWN, connection, keys).await
+}
+
+async fn by_keys(
+    sql: &'static str,
+    connection: &mut PgConnection,
+    keys: &[Key],
+) -> Result<Vec<Subject>, Error> {
     let (tenants, shards, customers) = columns(keys);
-    let query = sqlx::query(KNOWN).bind(tenants).bind(shards).bind(customers);
+    let query = sqlx::query(sql).bind(tenants).bind(shards).bind(customers);
     subjects(query.fetch_all(connection).await?)
 }
 

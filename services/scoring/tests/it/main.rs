@@ -6,6 +6,7 @@ mod clock;
 mod configuration;
 mod damage;
 mod learning;
+mod race;
 mod scores;
 mod watching;
 mod world;
