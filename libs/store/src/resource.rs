@@ -294,7 +294,7 @@ fn saved(version: i64, etag: String, created_us: i64, updated_us: i64, changed: 
 pub(crate) fn typed<R: Resource>(row: Row) -> Result<Stored<R>, Error> {
     let (name, version, etag, created_us, updated_us, body) = row;
     let body = serde_json::from_value(body)
-        .map_err(|_| Error::internal(format_args!("a stored {} does not decode", R::KIND)))?;
+        .map_err(|_| Error::damaged(format_args!("a stored {} does not decode", R::KIND)))?;
     let create_time = time::from_micros(created_us);
     let update_time = time::from_micros(updated_us);
     Ok(Stored { name, version, etag, create_time, update_time, body })

@@ -50,7 +50,7 @@ pub(crate) async fn lock(
 }
 
 fn read(body: Value) -> Result<Declaration, Error> {
-    serde_json::from_value(body).map_err(|_| Error::internal("a stored Trait does not decode"))
+    serde_json::from_value(body).map_err(|_| Error::damaged("a stored Trait does not decode"))
 }
 
 /// A declaration, or the deletion of one, of any tenant.

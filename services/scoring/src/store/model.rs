@@ -89,7 +89,7 @@ pub(crate) async fn load(
 }
 
 fn decode(weights: &[u8]) -> Result<Model, Error> {
-    Model::decode(weights).map_err(Error::internal)
+    Model::decode(weights).map_err(Error::damaged)
 }
 
 const PROGRESS: &str = "select model, position, labels, positives from model_state

@@ -149,6 +149,10 @@ async fn a_tenant_that_cannot_be_scored_rests_and_is_tried_again() {
         everybody.push(told(&world, tenant, 2).await);
     }
     run(&world, DAMAGE_MODEL, &first).await;
+    // On event: in one log, the damaged tenant's news first.
+    let [mut ours, mut theirs] = [everybody[0][0].clone(), everybody[1][0].clone()];
+    world.profile.tell(&[ours.changed(&first), theirs.changed(&second)]).await;
+    second.score(&theirs).await.unwrap();
     world.move_clock(DAY_ONE + 3 * DAY);
     stored(&second, &everybody[1][1], 50.0).await;
     // The sweep too: of everybody, after a change of a scorer.
