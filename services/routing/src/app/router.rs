@@ -7,6 +7,7 @@
 //! looks at all. What is at fault itself is passed over, see `faults`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use kernel::TenantId;
@@ -76,6 +77,8 @@ pub(crate) struct Router {
     held: Option<Held>,
     stirred: BTreeSet<TenantId>,
     sweeps: BTreeMap<TenantId, Sweep>,
+    /// Whose queue was gone on in last: one tenant's in each round.
+    swept: Option<TenantId>,
 }
 
 /// Goes on behind the front of a long queue in which somebody became free: whoever fits may
@@ -113,6 +116,7 @@ impl Router {
             held: None,
             stirred: BTreeSet::new(),
             sweeps: BTreeMap::new(),
+            swept: None,
         }
     }
 
@@ -169,7 +173,7 @@ impl Router {
             }
             self.stirred.remove(&tenant);
         }
-        for (tenant, sweep) in self.sweeps.clone() {
+        if let Some((tenant, sweep)) = self.next_sweep() {
             busy = true;
             if let Err(error) = self.sweep(tenant, sweep, epoch).await {
                 if error.is_transient() {
@@ -281,6 +285,16 @@ impl Router {
                 .or_insert(Sweep { place, again: None });
         }
         Ok(offered)
+    }
+
+    /// The next one after the last, around: whoever is due waits for one tenant's pages at most.
+    fn next_sweep(&mut self) -> Option<(TenantId, Sweep)> {
+        let after = self.swept.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.sweeps.range((after, Bound::Unbounded)).next();
+        let next = rest.or_else(|| self.sweeps.first_key_value());
+        let next = next.map(|(tenant, sweep)| (*tenant, *sweep));
+        self.swept = next.map(|(tenant, _)| tenant);
+        next
     }
 
     /// Goes on behind the front.
