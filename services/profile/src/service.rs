@@ -156,9 +156,10 @@ async fn sweep(database: Database, kept_us: i64, stop: CancellationToken) {
 
 /// Merges customers whose merge was put off.
 async fn settle(shared: Shared) {
+    let mut resting = moves::Resting::new();
     loop {
         tokio::time::sleep(SETTLE).await;
-        if let Err(error) = moves::settle(&shared).await {
+        if let Err(error) = moves::settle(&shared, &mut resting).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "customers not settled");
         }
     }

@@ -4,7 +4,8 @@
 //! than the map row's version is ignored; what becomes of the customers on both sides says
 //! [`merge`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
 
 use kernel::{CustomerId, EvidenceId, Shard, TenantId};
 use sqlx::PgConnection;
@@ -63,12 +64,23 @@ fn changed(row: &NewCustomer) -> feed::Entry {
     events::profile_changed(row.tenant, row.customer, row.version, row.state())
 }
 
-/// Merges the customers whose merge was put off. One that cannot be merged stays as it is.
+/// The first pause of a customer that could not be merged; it doubles up to [`LONGEST_REST`].
+const FIRST_REST: Duration = Duration::from_secs(2);
+const LONGEST_REST: Duration = Duration::from_secs(300);
+
+/// Customers that could not be merged: until when they are left alone, and how long that is.
+pub(crate) type Resting = HashMap<CustomerKey, (Instant, Duration)>;
+
+/// Merges the customers whose merge was put off. One that cannot be merged stays as it is and
+/// is tried again later and later: each time reads all of its fragments.
 ///
 /// # Errors
 /// Those of the database.
-pub(crate) async fn settle(shared: &Shared) -> Result<(), Error> {
+pub(crate) async fn settle(shared: &Shared, resting: &mut Resting) -> Result<(), Error> {
     for key in customer::stale(&shared.database).await? {
+        if resting.get(&key).is_some_and(|(until, _)| *until > Instant::now()) {
+            continue;
+        }
         let settled: Result<(), Error> =
             ::store::transaction!(&shared.database, async |connection| {
                 let mut stale = customer::lock(connection, &[key]).await?;
@@ -81,13 +93,17 @@ pub(crate) async fn settle(shared: &Shared) -> Result<(), Error> {
             });
         match settled {
             Ok(()) => {
+                resting.remove(&key);
                 shared.tail.wake();
                 shared.profiles.forget(&[key]).await;
             }
             Err(error) => {
+                let pause = resting.get(&key).map_or(FIRST_REST, |(_, pause)| *pause * 2);
+                let pause = pause.min(LONGEST_REST);
+                resting.insert(key, (Instant::now() + pause, pause));
                 let (tenant, customer) = key;
                 let error = &error as &dyn std::error::Error;
-                tracing::warn!(%tenant, %customer, error, "a customer is not settled");
+                tracing::warn!(%tenant, %customer, ?pause, error, "a customer is not settled");
             }
         }
     }

@@ -3,8 +3,8 @@
 //! A customer that gains fragments takes them into its state. One that loses some is merged
 //! anew from those it keeps, so that a split is the exact inverse of a merge. Moves arrive in
 //! runs, and merging a large customer at each of them would cost the square of its size: above
-//! [`AT_ONCE`] fragments that is put off until the moves are through, and its state is *stale*
-//! until then, it still has what moved away.
+//! [`AT_ONCE`] fragments that is put off, to be done at most once a second, and its state is
+//! *stale* until then, it still has what moved away.
 
 use std::collections::HashMap;
 
