@@ -176,7 +176,10 @@ impl Recognise {
         // Two sets of identifiers may be one evidence under the tenant's rules.
         rows.sort_unstable_by_key(|row| row.evidence);
         rows.dedup_by_key(|row| row.evidence);
-        Ok(fragment::insert_with_keys(database, rows).await?)
+        // In one, to be repeated: a move of evidence inserts and locks such rows too.
+        ::store::transaction!(database, async |connection| {
+            Ok::<_, Error>(fragment::insert_with_keys(connection, rows).await?)
+        })
     }
 }
 

@@ -91,13 +91,13 @@ const INSERT_WITH_KEYS: &str = "insert into fragment
 /// Makes map rows (of one tenant) that are not there, and gives those a key that have none;
 /// answers the wrapped keys in force. Sorts the rows as [`insert`].
 pub(crate) async fn insert_with_keys(
-    database: &Database,
+    connection: &mut PgConnection,
     rows: &mut [NewMapping],
 ) -> Result<HashMap<EvidenceId, Vec<u8>>, Error> {
     if rows.is_empty() {
         return Ok(HashMap::new());
     }
-    let inserted = inserting(INSERT_WITH_KEYS, rows).fetch_all(database.pool()).await?;
+    let inserted = inserting(INSERT_WITH_KEYS, rows).fetch_all(connection).await?;
     let mut keys = HashMap::with_capacity(inserted.len());
     for row in inserted {
         keys.insert(EvidenceId::new(row.try_get(0)?), row.try_get(1)?);
