@@ -7,7 +7,7 @@ use feed::consumer::Options;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::world::{LIMIT, Recorder, World, change, quick};
+use crate::world::{LIMIT, Recorder, World, change, change_with, quick};
 
 fn expected(count: u128) -> Vec<(Uuid, i64)> {
     (1..=count).map(|subject| (Uuid::from_u128(subject), 1)).collect()
@@ -121,4 +121,28 @@ async fn an_own_entry_is_there_exactly_when_the_effect_is() {
     let own: Vec<Uuid> = sqlx::query_scalar(sql).fetch_all(world.consumer.pool()).await.unwrap();
     assert_eq!(own, [Uuid::from_u128(1), Uuid::from_u128(2)]);
     replica.end().await;
+}
+
+#[tokio::test]
+async fn entries_without_effect_are_passed_and_the_row_soon_knows() {
+    let world = World::new().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let choosy = Recorder { choosy: true, gate: Some(gate), ..Recorder::default() };
+    let victim = world.follow(choosy.clone(), quick());
+    world.change(&[change_with(1, 1, b"idle"), change_with(2, 1, b"idle")]).await;
+    world.wait_for_position(2).await;
+    assert_eq!(*choosy.arrived.lock().unwrap(), 0, "no run was made of them");
+    assert_eq!(world.effects().await, []);
+    // A run with an effect among others without; killed before its commit.
+    let mixed = [change_with(3, 1, b"idle"), change(4, 1), change_with(5, 1, b"idle")];
+    world.change(&mixed).await;
+    testkit::eventually(LIMIT, "the effect", async || *choosy.arrived.lock().unwrap() == 1).await;
+    victim.task.abort();
+    let heir = world.follow(Recorder { choosy: true, ..Recorder::default() }, quick());
+    let four = (Uuid::from_u128(4), 1);
+    assert_eq!(world.wait_for(1).await, [four]);
+    world.wait_for_position(5).await;
+    world.change(&[change(6, 1)]).await;
+    assert_eq!(world.wait_for(2).await, [four, (Uuid::from_u128(6), 1)]);
+    heir.end().await;
 }

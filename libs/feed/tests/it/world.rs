@@ -207,11 +207,17 @@ pub(crate) struct Recorder {
     pub(crate) arrived: Arc<Mutex<usize>>,
     /// How many times the next runs lose their connection.
     pub(crate) broken: Arc<Mutex<usize>>,
+    /// While true, entries with data `idle` concern nobody.
+    pub(crate) choosy: bool,
     /// When present, effects are also appended to the consumer's own log.
     pub(crate) own_log: bool,
 }
 
 impl Handler for Recorder {
+    fn concerns(&self, entry: &Entry) -> bool {
+        !self.choosy || &entry.data[..] != b"idle"
+    }
+
     async fn handle(
         &self,
         connection: &mut PgConnection,
