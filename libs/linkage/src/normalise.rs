@@ -46,7 +46,8 @@ pub(crate) fn identifier(
         return Err(IgnoreReason::Malformed);
     }
     let compatible: String = trimmed.nfkc().collect();
-    let folded = compatible.trim().to_lowercase();
+    // Lower case may leave the normal form: only the small letter of J with U+030C is one sign.
+    let folded: String = compatible.trim().to_lowercase().nfkc().collect();
     if placeholder::is_placeholder(&folded) {
         return Err(IgnoreReason::Placeholder);
     }
@@ -79,5 +80,7 @@ fn is_scoped(namespace: &Namespace) -> bool {
 
 /// Format characters that people copy along without seeing them.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+    matches!(c,
+        '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

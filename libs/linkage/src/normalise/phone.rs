@@ -13,10 +13,16 @@ use crate::IgnoreReason;
 /// Counting rows of the keypad, after the country code.
 const KEYPAD_ROWS: [&str; 5] = ["12345678", "123456789", "1234567890", "12345678901", "0123456789"];
 
+/// What stands before an extension in Chinese, the longer words first.
+const EXTENSION_WORDS: [&str; 6] = ["转分机", "轉分機", "分机", "分機", "转", "轉"];
+
 /// Reads an NFKC form (which has ASCII digits and signs for full-width ones).
 pub(super) fn normalise(compatible: &str, region: Region) -> Result<String, IgnoreReason> {
     let lower = compatible.trim().to_lowercase();
-    let dialled = lower.strip_prefix("tel:").unwrap_or(&lower).replace('转', "x");
+    let mut dialled = lower.strip_prefix("tel:").unwrap_or(&lower).to_owned();
+    for word in EXTENSION_WORDS {
+        dialled = dialled.replace(word, "x");
+    }
     if is_masked(&dialled) {
         return Err(IgnoreReason::Masked);
     }
