@@ -30,6 +30,10 @@ impl FeatureValue {
         }
     }
 
+    fn is_bool(&self) -> bool {
+        matches!(self, Self::Bool(_))
+    }
+
     fn rank(&self) -> u8 {
         match self {
             Self::Number(_) => 0,
@@ -54,9 +58,15 @@ impl Features {
     ) -> Result<Self, Violations> {
         let mut features: Vec<_> = features.into_iter().collect();
         features.sort_by(|(name, value), (other_name, other)| {
-            (name, value.rank(), value.level()).cmp(&(other_name, other.rank(), other.level()))
+            let key = (name, value.rank(), value.level(), value.is_bool());
+            key.cmp(&(other_name, other.rank(), other.level(), other.is_bool()))
         });
-        features.dedup();
+        // `true` and "true" are one level: its weight must not learn twice from one case.
+        features.dedup_by(|(name, value), (other_name, other)| {
+            name == other_name
+                && (value == other
+                    || value.level().is_some_and(|level| other.level() == Some(level)))
+        });
         let mut violations = Violations::new();
         if features.len() > MAX_FEATURES {
             violations.add("", format!("must have at most {MAX_FEATURES} features"));

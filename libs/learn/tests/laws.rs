@@ -164,6 +164,24 @@ fn everything_wrong_with_features_is_told() {
 }
 
 #[test]
+fn a_truth_and_its_word_are_one_level_and_learn_once() {
+    let truth = ("loan".to_owned(), FeatureValue::Bool(true));
+    let word = ("loan".to_owned(), FeatureValue::Category("true".to_owned()));
+    let no = ("loan".to_owned(), FeatureValue::Category("false".to_owned()));
+    let both = Features::new([truth.clone(), no.clone(), word.clone()]).unwrap();
+    assert_eq!(both, Features::new([word.clone(), truth.clone(), no]).unwrap());
+    assert_eq!(both.iter().count(), 2);
+
+    let learned = |features| {
+        let mut model = Model::default();
+        let features = Features::new(features).unwrap();
+        model.learn(&Example { features, label: true, weight: 1.0 });
+        model
+    };
+    assert_eq!(learned(vec![truth.clone(), word]), learned(vec![truth]));
+}
+
+#[test]
 fn bytes_of_another_version_are_not_read() {
     let mut bytes = Model::default().encode();
     bytes[0] = 9;
