@@ -6,7 +6,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use server::token::Verifier;
 use server::{Peer, Principal};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -26,6 +26,15 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     /// The places for batches in memory.
     pub(crate) places: Semaphore,
+    /// The places of those that may have a key in the body: who has none takes no other.
+    pub(crate) unproven: Semaphore,
+}
+
+impl Shared {
+    fn place(&self, is_proven: bool) -> Result<SemaphorePermit<'_>, Refusal> {
+        let places = if is_proven { &self.places } else { &self.unproven };
+        places.try_acquire().map_err(|_| Refusal::Busy { retry_after_seconds: 1 })
+    }
 }
 
 /// Serves one batch.
@@ -44,12 +53,11 @@ async fn take(shared: &Shared, request: Request) -> Result<Vec<Rejected>, Refusa
     let config = &shared.config;
     let (parts, sent) = request.into_parts();
     // A key in the header is judged before anything is read.
-    let mut holder = match write_key::in_headers(&parts.headers) {
+    let holder = match write_key::in_headers(&parts.headers) {
         Some(key) => Some((write_key::holder(&shared.verifier, &key).await?, key)),
         None => None,
     };
-    let busy = Refusal::Busy { retry_after_seconds: 1 };
-    let _place = shared.places.try_acquire().map_err(|_| busy)?;
+    let place = shared.place(holder.is_some())?;
     let (limit, time) = (config.max_body_bytes, config.body_timeout());
     let sent = body::read(&parts.headers, sent, limit, time).await?;
     let (max_inflated, max_events) = (config.max_inflated_bytes, config.max_events);
@@ -57,15 +65,20 @@ async fn take(shared: &Shared, request: Request) -> Result<Vec<Rejected>, Refusa
     // Compressed bodies are small but take long.
     let (body, envelope) = aside(usize::MAX, work).await??;
 
-    match (&holder, envelope.write_key) {
-        (Some((_, key)), Some(other)) if *key != other => shared.metrics.key_mismatch(),
-        (Some(_), _) => {}
+    let (principal, key, place) = match (holder, envelope.write_key) {
+        (Some((principal, key)), other) => {
+            if other.is_some_and(|other| other != key) {
+                shared.metrics.key_mismatch();
+            }
+            (principal, key, place)
+        }
         (None, in_body) => {
             let key = in_body.or_else(|| write_key::in_query(&parts)).ok_or(Refusal::UnknownKey)?;
-            holder = Some((write_key::holder(&shared.verifier, &key).await?, key));
+            let principal = write_key::holder(&shared.verifier, &key).await?;
+            drop(place);
+            (principal, key, shared.place(true)?)
         }
-    }
-    let (principal, key) = holder.ok_or(Refusal::UnknownKey)?;
+    };
     let batch = Batch {
         body,
         events: envelope.events,
@@ -74,7 +87,9 @@ async fn take(shared: &Shared, request: Request) -> Result<Vec<Rejected>, Refusa
     };
     let deadline = Instant::now() + config.deadline();
     let caller = Caller { tenant: principal.tenant, token: key.into(), deadline };
-    forward(&shared.profile, &caller, batch, &shared.metrics).await
+    let answer = forward(&shared.profile, &caller, batch, &shared.metrics).await;
+    drop(place);
+    answer
 }
 
 fn open(

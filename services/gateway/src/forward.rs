@@ -150,7 +150,8 @@ fn chunk(batch: &Batch, from: usize) -> Result<Chunk, Refusal> {
 
 fn read(raw: &str, batch: &Batch) -> Result<Event, (Option<String>, String)> {
     if raw.len() > batch.max_event_bytes {
-        return Err((None, format!("the event is larger than {} bytes", batch.max_event_bytes)));
+        let reason = format!("the event is larger than {} bytes", batch.max_event_bytes);
+        return Err((segment::message_id(raw), reason));
     }
     let new_id = || uuid::Uuid::now_v7().to_string();
     segment::event(raw, &batch.reception, new_id)

@@ -57,6 +57,7 @@ pub fn build(config: Config, deps: Deps, registry: &mut Registry) -> Result<Gate
         profile: deps.peers.profile,
         metrics: Metrics::register(registry),
         places: Semaphore::new(config.max_in_flight),
+        unproven: Semaphore::new(config.max_in_flight.div_ceil(4)),
         config: config.clone(),
     };
     let stop = deps.drain.token();

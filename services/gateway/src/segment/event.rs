@@ -37,8 +37,7 @@ pub(crate) fn event(
     reception: &Reception,
     new_id: impl FnOnce() -> String,
 ) -> Result<Event, (Option<String>, Violations)> {
-    let object: Object = serde_json::from_str(text)
-        .map_err(|_| (None, Violations::of("", "must be a JSON object")))?;
+    let object = json::read(text).map_err(|error| (json::message_id(text), error.violations()))?;
     let mut reader = Reader { object, violations: Violations::new() };
     let message_id = reader.text("messageId");
     let event = reader.event(reception);
@@ -60,16 +59,13 @@ impl Reader {
         self.object.remove(field).filter(|value| !value.is_null())
     }
 
-    /// Text, or a number as text: ids are sometimes numbers. Empty is absent.
+    /// Text, or a whole number as text: ids are sometimes numbers. Empty is absent.
     fn text(&mut self, field: &str) -> Option<String> {
-        match self.take(field)? {
-            Json::String(text) => Some(text).filter(|text| !text.is_empty()),
-            Json::Number(number) => Some(number.to_string()),
-            _ => {
-                self.violations.add(field, "must be text");
-                None
-            }
+        let text = json::text(&self.take(field)?);
+        if text.is_none() {
+            self.violations.add(field, "must be text");
         }
+        text.filter(|text| !text.is_empty())
     }
 
     fn object(&mut self, field: &str) -> Object {
@@ -172,7 +168,7 @@ impl Reader {
         // A browser sends its user id again as the previous one (measured): that says nothing.
         let previous = self.text("previousId").filter(|_| kind == "alias");
         found.add("anonymous_id", previous.filter(|previous| Some(previous) != user.as_ref()));
-        let text = |object: &Object, field: &str| Some(object.get(field)?.as_str()?.to_owned());
+        let text = |object: &Object, field: &str| json::text(object.get(field)?);
         found.add("email", text(traits, "email"));
         found.add("phone", text(traits, "phone"));
         let device = context.get("device").and_then(Json::as_object);
@@ -201,9 +197,9 @@ impl Identifiers {
     fn add_external(&mut self, external: &Json) {
         let field = |name: &str| external.get(name).and_then(Json::as_str);
         let of_a_person = field("collection").is_none_or(|collection| collection == "users");
-        if let (Some(id), Some(kind), true) = (field("id"), field("type"), of_a_person) {
+        if let (Some(kind), true) = (field("type"), of_a_person) {
             let namespace = kind.to_lowercase().replace(['.', '-', ' '], "_");
-            self.add(&namespace, Some(id.to_owned()));
+            self.add(&namespace, external.get("id").and_then(json::text));
         }
     }
 }

@@ -7,3 +7,4 @@ mod json;
 
 pub(crate) use envelope::Envelope;
 pub(crate) use event::{Reception, event};
+pub(crate) use json::message_id;

@@ -66,6 +66,31 @@ async fn more_batches_than_places_are_429_and_a_slow_body_gives_its_place_back()
 }
 
 #[tokio::test]
+async fn who_shows_no_key_takes_no_place_of_those_who_do() {
+    let world = World::alone("max_in_flight = 8").await;
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(world.address).await.unwrap();
+        let head = b"POST /v1/batch HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n{";
+        stream.write_all(head).await.unwrap();
+        idle.push(stream);
+    }
+    let in_body = format!(r#"{{"writeKey":"{}","batch":[]}}"#, world.key());
+    testkit::eventually(LIMIT, "the idle ones to take their places", async || {
+        let answer = world.post(&[], in_body.as_bytes()).await;
+        if answer.status == 429 { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    assert_eq!(world.send(r#"{"batch":[]}"#).await.status, 200, "a key in the header");
+    drop(idle);
+    testkit::eventually(LIMIT, "their places to be free again", async || {
+        let answer = world.post(&[], in_body.as_bytes()).await;
+        if answer.status == 200 { Ok(()) } else { Err(answer) }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn health_says_when_the_gateway_stops() {
     let world = World::alone("").await;
     let answer = world.request("GET /healthz HTTP/1.1", &[], b"").await;

@@ -128,3 +128,43 @@ fn a_refused_event_is_named_by_its_id() {
     let (id, _) = event(wrong, &reception(), String::new).unwrap_err();
     assert_eq!(id.as_deref(), Some("m9"));
 }
+
+#[test]
+fn numbers_are_ids_as_long_as_they_keep_their_digits() {
+    let event = map(r#"{"type":"identify","userId":18446744073709551615,
+        "traits":{"phone":13812348000},"context":{"device":{"id":7},
+            "externalIds":[{"id":9,"type":"crm_id"},{"id":1.5,"type":"other"}]}}"#);
+    let expected = [
+        ("user_id", "18446744073709551615"),
+        ("phone", "13812348000"),
+        ("device_id", "7"),
+        ("crm_id", "9"),
+    ];
+    assert_eq!(identifiers(&event), expected);
+    for lossy in ["12345678901234567890123", "12345678901234567890124", "1.5", "1e3"] {
+        let text = format!(r#"{{"type":"track","anonymousId":"a","userId":{lossy}}}"#);
+        assert_eq!(refused(&text), ["userId"], "{lossy}");
+    }
+}
+
+#[test]
+fn text_that_was_cut_inside_an_emoji_is_taken() {
+    let event = map(r#"{"type":"page","userId":"u","properties":{"title":"caf\ud83d"}}"#);
+    assert_eq!(text(&event.properties, "title"), Some("caf\u{fffd}"));
+}
+
+#[test]
+fn what_the_parser_refuses_is_named_with_place_reason_and_id() {
+    let why = |text: &str| {
+        let (id, violations) = event(text, &reception(), String::new).unwrap_err();
+        (id, violations.to_string())
+    };
+    let (id, reason) = why(r#"{"properties":{"secret":1e400},"messageId":"m1"}"#);
+    assert_eq!(id.as_deref(), Some("m1"));
+    assert_eq!(reason, ": cannot be read: number out of range at line 1 column 29");
+    let deep = format!(r#"{{"a":{}{},"messageId":7}}"#, "[".repeat(200), "]".repeat(200));
+    let (id, reason) = why(&deep);
+    assert_eq!(id.as_deref(), Some("7"));
+    assert!(reason.contains("recursion limit exceeded at line 1 column"), "{reason}");
+    assert_eq!(why("\"secret\""), (None, ": must be a JSON object".to_owned()));
+}
