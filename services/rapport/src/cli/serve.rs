@@ -130,6 +130,8 @@ impl Alone<'_> {
         let peers = gateway::Peers { profile: self.peer("profile", gateway::NAME)? };
         let deps =
             gateway::Deps { verifier: self.keys.verifier(), drain: self.drain.clone(), peers };
+        // Under the names that `up` gives.
+        let registry = registry.sub_registry_with_prefix(gateway::NAME);
         Ok(gateway::build(config, deps, registry)?)
     }
 
@@ -161,5 +163,27 @@ impl Alone<'_> {
             "feedback" => built!(feedback, peers: feedback::Peers { routing: peer("routing")? }),
             other => bail!("unknown service {other}"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_gateway_alone_names_its_metrics_as_the_suite_does() {
+        let name = format!("rapport-serve-{}", uuid::Uuid::new_v4().simple());
+        let directory = std::env::temp_dir().join(name);
+        let keys = Keys::load_or_generate(&directory).expect("keys");
+        std::fs::remove_dir_all(&directory).expect("its own directory");
+        let settings = crate::settings::load(&[]).expect("defaults");
+        let server_settings = server::settings::Server::load(&[]).expect("defaults");
+        let drain = Drain::new(CancellationToken::new(), TaskTracker::new(), &server_settings);
+        let alone = Alone { layers: &[], settings: &settings, keys: &keys, drain: &drain };
+        let mut registry = Registry::default();
+        alone.gateway(&mut registry).expect("a gateway");
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).expect("text");
+        assert!(text.contains("gateway_key_mismatches_total 0"), "{text}");
     }
 }
