@@ -20,6 +20,7 @@ mod postgres;
 mod process;
 mod redis;
 mod server;
+mod survey;
 
 pub use error::Error;
 pub use postgres::{Listen, Postgres, PostgresOptions};

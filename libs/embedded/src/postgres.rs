@@ -224,6 +224,7 @@ pub(crate) struct PostgresEngine {
 
 impl Engine for PostgresEngine {
     const NAME: &'static str = "postgres";
+    const PROGRAM: &'static str = "postgres";
     /// Fast shutdown, immediate shutdown, and what nothing survives.
     const ENDING: &'static [(Signal, Duration)] = &[
         (Signal::INT, Duration::from_secs(20)),
@@ -233,6 +234,10 @@ impl Engine for PostgresEngine {
 
     fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    fn uid(&self) -> u32 {
+        self.account.uid()
     }
 
     fn working_directory(&self) -> PathBuf {

@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -76,11 +77,15 @@ pub(crate) fn is_running(pid: Pid) -> bool {
     !matches!(state, Some('Z' | 'X'))
 }
 
-/// Whether the process works in `dir`, as both servers do in their own; `None` where the
-/// system does not say (no `/proc`, or a process of another user).
-pub(crate) fn works_in(pid: Pid, dir: &Path) -> Option<bool> {
-    let working_directory = fs::read_link(format!("/proc/{}/cwd", pid.as_raw_nonzero())).ok()?;
-    Some(working_directory == dir)
+/// Whether the process is the server `program` that the account `uid` runs in `dir`. Owner and
+/// name are everybody's to read; the working directory is not always (root in a container
+/// often may not), and then those two must do. What cannot be seen at all is a stranger.
+pub(crate) fn is_server(pid: Pid, uid: u32, program: &str, dir: &Path) -> bool {
+    let about = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+    let is_owned = fs::metadata(&about).is_ok_and(|facts| facts.uid() == uid);
+    let name = fs::read_to_string(about.join("comm")).unwrap_or_default();
+    let works_elsewhere = fs::read_link(about.join("cwd")).is_ok_and(|working| working != dir);
+    is_owned && name.trim_end() == program && !works_elsewhere
 }
 
 /// The number on the first line of a pid file.

@@ -131,11 +131,16 @@ impl RedisEngine {
 
 impl Engine for RedisEngine {
     const NAME: &'static str = "redis";
+    const PROGRAM: &'static str = "redis-server";
     const ENDING: &'static [(Signal, Duration)] =
         &[(Signal::TERM, Duration::from_secs(5)), (Signal::KILL, Duration::from_secs(5))];
 
     fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    fn uid(&self) -> u32 {
+        self.account.uid()
     }
 
     fn working_directory(&self) -> PathBuf {

@@ -52,10 +52,14 @@ impl Default for Care {
 /// What differs between the servers.
 pub(crate) trait Engine: Send + Sync + 'static {
     const NAME: &'static str;
+    /// What the system calls its process.
+    const PROGRAM: &'static str;
     /// Signals in order, with the wait after each.
     const ENDING: &'static [(Signal, Duration)];
 
     fn dir(&self) -> &Path;
+    /// The user id that the server runs as.
+    fn uid(&self) -> u32;
     /// Where the server works, by which its process is told from a stranger's.
     fn working_directory(&self) -> PathBuf;
     fn pid_file(&self) -> PathBuf;
@@ -237,7 +241,8 @@ impl<E: Engine> Shared<E> {
         if !process::is_running(pid) {
             return None;
         }
-        if process::works_in(pid, &self.engine.working_directory()) == Some(false) {
+        let directory = self.engine.working_directory();
+        if !process::is_server(pid, self.engine.uid(), E::PROGRAM, &directory) {
             tracing::info!(server = E::NAME, file = %file.display(), "removing stale pid file");
             let _absent_is_fine = layout::remove_if_present(&file);
             return None;

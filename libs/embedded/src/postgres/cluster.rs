@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use super::{PostgresEngine, SUPERUSER, bare_command};
 use crate::account::Account;
-use crate::binaries;
 use crate::error::{Error, at};
 use crate::layout;
 
@@ -26,9 +25,7 @@ pub(super) fn password(dir: &Path, account: &Account) -> Result<String, Error> {
 impl PostgresEngine {
     /// The programs that can open this data directory.
     pub(super) fn binaries(&self) -> Result<PathBuf, Error> {
-        let version = fs::read_to_string(self.data.join("PG_VERSION")).ok();
-        let wanted = version.as_deref().map(str::trim);
-        binaries::postgres(self.options.bin.as_deref(), &self.data, wanted)
+        self.options.programs()
     }
 
     /// Makes the data directory if there is none: beside its place, then moved there, so

@@ -161,15 +161,29 @@ async fn a_pid_file_that_names_a_stranger_is_no_obstacle() {
     drop(first);
     // The number was given out again, as after a reboot: here, to this very test.
     let (_, rest) = recorded.split_once('\n').unwrap();
-    let mut stranger = Command::new("sleep").arg("60").current_dir("/").spawn().unwrap();
-    std::fs::write(&pid_file, format!("{}\n{rest}", stranger.id())).unwrap();
+    // Elsewhere; here but another program; and (for root) here, of that name, of another user.
+    let alias = scratch.0.join("postgres-of-others");
+    std::fs::create_dir(&alias).unwrap();
+    let alias = alias.join("postgres");
+    std::fs::copy("/bin/sleep", &alias).unwrap();
+    let data = options.dir.join("data");
+    let mut strangers = vec![(Path::new("sleep"), Path::new("/")), (Path::new("sleep"), &data)];
+    if rustix::process::geteuid().is_root() {
+        strangers.push((&alias, &data));
+    }
+    for (program, dir) in strangers {
+        let mut stranger = Command::new(program).arg("60").current_dir(dir).spawn().unwrap();
+        std::fs::write(&pid_file, format!("{}\n{rest}", stranger.id())).unwrap();
 
-    let second = Postgres::start(&options).await.unwrap();
-    assert!(!second.adopted());
-    assert_eq!(sql(&second.url("postgres"), "SELECT 1"), "1");
-    assert!(stranger.try_wait().unwrap().is_none(), "the stranger was harmed");
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+        let server = Postgres::start(&options).await.unwrap();
+        assert!(!server.adopted());
+        assert_eq!(sql(&server.url("postgres"), "SELECT 1"), "1");
+        let harmed = format!("{} in {} was harmed", program.display(), dir.display());
+        assert!(stranger.try_wait().unwrap().is_none(), "{harmed}");
+        server.kill().await.unwrap();
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
 }
 
 #[tokio::test]
