@@ -150,6 +150,12 @@ impl Layer {
         Self { origin: self.origin.clone(), content }
     }
 
+    /// Where it comes from: a file, a directory, the environment.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// The tables that this layer speaks of, so that a misspelt one can be refused.
     #[must_use]
     pub fn tables(&self) -> Vec<String> {

@@ -88,13 +88,12 @@ pub fn layers(
     if let Some(secrets) = secrets {
         layers.push(Layer::secrets(secrets)?);
     }
+    let known = [&OWN[..], &["server", gateway::NAME], &SERVICES].concat();
     for layer in &layers {
         for table in layer.tables() {
-            let known = OWN.contains(&table.as_str())
-                || SERVICES.contains(&table.as_str())
-                || ["server", gateway::NAME].contains(&table.as_str());
-            if !known {
-                bail!("unknown settings table [{table}]");
+            if !known.contains(&table.as_str()) {
+                let origin = layer.origin();
+                bail!("unknown settings table [{table}] in {origin}: one of {}", known.join(", "));
             }
         }
     }
@@ -121,6 +120,8 @@ mod tests {
         assert_eq!(settings.peers.len(), SERVICES.len());
         let misspelt = BTreeMap::from([("RAPPORT__DATABSE__URL".to_owned(), "x".to_owned())]);
         let error = layers(None, &misspelt, None).expect_err("misspelt");
-        assert!(error.to_string().contains("databse"), "{error}");
+        for said in ["[databse]", "the environment (RAPPORT__*)", "database"] {
+            assert!(error.to_string().contains(said), "{error}");
+        }
     }
 }
