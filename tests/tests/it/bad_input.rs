@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contracts::identity::v1 as identity;
 use contracts::profile::v1 as profile;
+use contracts::routing::v1 as routing;
 use contracts::scoring::v1 as scoring;
 use kernel::TenantId;
 use server::token::{Audience, Claims, Grant, ISSUER, Signer};
@@ -191,6 +192,52 @@ async fn a_mistake_in_a_file_is_said_with_its_line() {
     let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
     assert!(told.iter().any(|line| line.starts_with("house.yaml:9:")), "{told:?}");
     assert!(told.iter().any(|line| line.contains("paln")), "{told:?}");
+    let request = profile::GetTraitRequest { name: "plan".to_owned() };
+    let status = desk.profile.get_trait(request).await.expect_err("nothing was saved");
+    assert_eq!(status.code(), Code::NotFound, "{status:?}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_knows_what_the_same_files_define() {
+    let world = World::start().await;
+    let mut desk = world.desk(tenant());
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/quickstart.yaml");
+    let resources = rapport::apply::read(&[file], &pool()).expect("an example that is well formed");
+    let checked = rapport::apply::apply(&mut desk.client, &pool(), &resources, true).await;
+    let checked = checked.expect("valid before anything of it is there");
+    assert_eq!(checked.len(), resources.len());
+    let request = routing::GetTeamRequest { name: "sales".to_owned() };
+    let status = desk.routing.get_team(request).await.expect_err("nothing was saved");
+    assert_eq!(status.code(), Code::NotFound, "{status:?}");
+
+    let saved = rapport::apply::apply(&mut desk.client, &pool(), &resources, false).await;
+    assert_eq!(saved.expect("saved").len(), resources.len());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_the_call_is_not_blamed_on_the_file() {
+    let world = World::start().await;
+    let address = world.suite.rpc_address();
+    let stranger = world.token(tenant(), &["profile:read"]);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nobody = format!("http://{}", free.local_addr().expect("an address"));
+    drop(free);
+    let team = "kind: Team\nname: sales\n";
+    let resources = rapport::apply::read_text("a.yaml".as_ref(), team, &pool()).expect("valid");
+    let cases = [
+        (&address, "not a token", "the token is refused"),
+        (&address, &stranger, "the token is refused"),
+        (&nobody, &stranger, "nothing answers at http://127.0.0.1:"),
+    ];
+    for (address, token, said) in cases {
+        let mut client = rapport::client::Client::new(address, token).expect("a client");
+        let found = rapport::apply::apply(&mut client, &pool(), &resources, false).await;
+        let found = found.expect_err("refused");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].to_string().starts_with(said), "{}", found[0]);
+    }
     world.stop().await;
 }
 

@@ -80,18 +80,29 @@ impl Node {
     #[must_use]
     pub fn place_of(&self, path: &str) -> Place {
         let mut node = self;
-        for step in path.split(['.', '[']).map(|step| step.trim_end_matches(']')) {
-            let next = match (&node.value, step.parse::<usize>()) {
-                (Value::List(items), Ok(index)) => items.get(index),
-                _ => node.get(step.trim_matches('"')),
-            };
-            match next {
-                Some(found) => node = found,
-                None => break,
-            }
+        for step in steps(path) {
+            let Some(next) = node.below(step) else { break };
+            node = next;
         }
         node.place
     }
+
+    /// The node of a field, if it is there.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Option<&Node> {
+        steps(path).try_fold(self, |node, step| node.below(step))
+    }
+
+    fn below(&self, step: &str) -> Option<&Node> {
+        match (&self.value, step.parse::<usize>()) {
+            (Value::List(items), Ok(index)) => items.get(index),
+            _ => self.get(step.trim_matches('"')),
+        }
+    }
+}
+
+fn steps(path: &str) -> impl Iterator<Item = &str> {
+    path.split(['.', '[']).map(|step| step.trim_end_matches(']'))
 }
 
 /// The documents of a file.
@@ -204,6 +215,7 @@ name: sales
         assert_eq!(documents[0].place_of("rules[1].points").line, 7);
         assert_eq!(documents[1].place_of("name").line, 10);
         assert_eq!(documents[0].place_of("rules[0].absent").line, 4, "the nearest that is there");
+        assert_eq!(documents[0].at("rules[0].absent"), None);
     }
 
     #[test]

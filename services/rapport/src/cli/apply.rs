@@ -31,8 +31,12 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut client = Client::new(&arguments.address, &arguments.token)?;
     let applied = path(&mut client, &pool, &arguments.file, arguments.dry_run).await?;
     for resource in &applied {
-        let done = if arguments.dry_run { "is valid" } else { "saved" };
-        println!("{} {}: {done} (version {})", resource.kind, resource.name, resource.version);
+        let done = match resource.version {
+            None => "is judged when it is saved: it refers to what is defined with it".to_owned(),
+            Some(version) if arguments.dry_run => format!("is valid (version {version})"),
+            Some(version) => format!("saved (version {version})"),
+        };
+        println!("{} {}: {done}", resource.kind, resource.name);
     }
     Ok(())
 }
@@ -54,5 +58,5 @@ pub(super) async fn path(
 
 fn listed(findings: &[Finding]) -> String {
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
-    format!("{} problem(s), nothing after them was saved\n{}", findings.len(), lines.join("\n"))
+    lines.join("\n")
 }
