@@ -1,6 +1,5 @@
 //! Phases with identity and profile alone, and the floors, on the data that the suite left.
 
-use std::fs;
 use std::sync::Arc;
 
 use embedded::{Postgres, PostgresOptions, Redis, RedisOptions};
@@ -24,7 +23,7 @@ impl Bench {
         progress("ingest over StreamEvents, consumers off");
         let alone = self.ingest_alone(&redis.url()).await;
         self.ingest_rows(floor, alone);
-        progress("GetProfile, uncached, and the floors of reads");
+        progress("GetProfile, uncached, by turns with its floor");
         if let Err(error) = self.reads().await {
             self.report.fail("GetProfile", &error);
         }
@@ -104,62 +103,20 @@ impl Bench {
         let identity = self.serve_identity("").await?;
         let uncached = [("RAPPORT__PROFILE__CACHED_PROFILES", "0")];
         let profile = self.serve_profile(&identity, &uncached).await?;
-        let answer = reads::sample(&profile, &self.token, &self.customers).await;
-        let postgres = Some(self.place.postmaster()?);
-        let time = self.plan.short();
-        let phase = reads::read(&profile, &self.token, &self.customers, postgres, time).await;
-        profile.stop().await?;
-        identity.stop().await?;
-        let answer = answer?;
-        let payload = self.place.directory.join("profile.bin");
-        fs::write(&payload, &answer)?;
-        let path = payload.display().to_string();
+        let answer = reads::sample(&profile, &self.token, &self.customers).await?;
         self.report.remark(format!("GetProfile answers with {} bytes", answer.len()));
-
-        if let Some(cached) = self.cached.take() {
-            let row = self.beside_door(&cached, &["--answer", &path], 0.6).await;
-            self.report.add(3, "GetProfile, cached, beside an echo behind the same layers", row);
-        }
+        let path = self.place.answer(&answer)?;
+        // Neither side is to pay for what the ingest phases left behind.
+        let mut profiles = PgConnection::connect(&self.place.database("profile")).await?;
+        sqlx::raw_sql("vacuum analyze customer, fragment").execute(&mut profiles).await?;
         let url = self.place.database(floor::DATABASE);
         door::prepare(&mut PgConnection::connect(&url).await?, &answer).await?;
-        let arguments = ["--answer", &path, "--database", &url];
-        let row = match phase {
-            Ok(phase) => self.beside_door(&phase, &arguments, 0.7).await,
-            Err(error) => Err(error),
-        };
+        let door = self.place.door(&["--answer", &path, "--database", &url]).await?;
+        let row = self.read_beside((&profile, &door), &self.customers, 0.7).await;
         self.report.add(4, "GetProfile, uncached, beside one SELECT behind the same layers", row);
-        Ok(())
-    }
-
-    /// A read beside its floor, by requests per second of the service's CPU.
-    async fn beside_door(
-        &self,
-        phase: &Phase,
-        arguments: &[&str],
-        target: f64,
-    ) -> anyhow::Result<Row> {
-        let door = self.place.door(arguments).await?;
-        let postgres = Some(self.place.postmaster()?);
-        let floor =
-            reads::read(&door, &self.token, &self.customers, postgres, self.plan.short()).await;
         door.stop().await?;
-        let floor = floor?;
-        let per_cpu_second = |phase: &Phase| 1e6 / phase.service_us().max(0.001);
-        let ratio = per_cpu_second(phase) / per_cpu_second(&floor);
-        let text = |phase: &Phase| {
-            let cost = thousands(per_cpu_second(phase));
-            format!("{cost} per CPU-second ({})", per_second(phase.rate()))
-        };
-        Ok(Row {
-            measured: text(phase),
-            floor: text(&floor),
-            ratio: percent(ratio),
-            service: format!("{} / {}", micros(phase.service_us()), micros(floor.service_us())),
-            postgres: format!("{} / {}", micros(phase.postgres_us()), micros(floor.postgres_us())),
-            target: format!("≥ {}", percent(target)),
-            reached: Some(ratio >= target),
-            ..Row::default()
-        })
+        profile.stop().await?;
+        identity.stop().await
     }
 }
 

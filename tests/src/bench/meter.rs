@@ -73,6 +73,12 @@ impl Phase {
         Ok(Self { windows, done })
     }
 
+    /// The same of another phase of the same thing.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.windows.extend(other.windows);
+        self.done += other.done;
+    }
+
     fn median(&self, part: impl Fn(&Window) -> f64) -> f64 {
         median(self.windows.iter().map(part).collect())
     }

@@ -1,5 +1,6 @@
 //! GetProfile, closed loop: what a request costs the service, beside what it costs a server
-//! that has nothing behind the same layers, or one SELECT.
+//! that has nothing behind the same layers, or one SELECT. Both run at the same time and are read
+//! by turns, so that they meet the same weather.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,10 +16,13 @@ use super::ingest::Known;
 use super::load::Random;
 use super::meter::{Phase, Processes};
 use super::process::{Process, Token, is_refusal};
+use super::run::Bench;
+use super::table::{Row, micros, per_second, percent, thousands};
 
 const CONNECTIONS: usize = 4;
 const IN_FLIGHT: usize = 16;
 const WARM_UP: Duration = Duration::from_secs(2);
+const TURNS: u32 = 3;
 
 /// One answer as it travels: the payload of the floors.
 pub(crate) async fn sample(
@@ -34,8 +38,43 @@ pub(crate) async fn sample(
     Ok(profile.get_profile(request).await?.into_inner().encode_to_vec())
 }
 
+impl Bench {
+    /// A read of the service by turns with its floor, compared by requests per second of CPU.
+    pub(crate) async fn read_beside(
+        &self,
+        (service, floor): (&Process, &Process),
+        customers: &[Known],
+        target: f64,
+    ) -> anyhow::Result<Row> {
+        let postgres = Some(self.place.postmaster()?);
+        let time = self.plan.short() / TURNS;
+        let turn = async |process| read(process, &self.token, customers, postgres, time).await;
+        let (mut phase, mut base) = (turn(service).await?, turn(floor).await?);
+        for _ in 1..TURNS {
+            phase.absorb(turn(service).await?);
+            base.absorb(turn(floor).await?);
+        }
+        let per_cpu_second = |phase: &Phase| 1e6 / phase.service_us().max(0.001);
+        let ratio = per_cpu_second(&phase) / per_cpu_second(&base);
+        let text = |phase: &Phase| {
+            let cost = thousands(per_cpu_second(phase));
+            format!("{cost} per CPU-second ({})", per_second(phase.rate()))
+        };
+        Ok(Row {
+            measured: text(&phase),
+            floor: text(&base),
+            ratio: percent(ratio),
+            service: format!("{} / {}", micros(phase.service_us()), micros(base.service_us())),
+            postgres: format!("{} / {}", micros(phase.postgres_us()), micros(base.postgres_us())),
+            target: format!("≥ {}", percent(target)),
+            reached: Some(ratio >= target),
+            ..Row::default()
+        })
+    }
+}
+
 /// Reads profiles of these customers for a while.
-pub(crate) async fn read(
+async fn read(
     process: &Process,
     token: &Token,
     customers: &[Known],

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use super::ingest::{self, Known, Streamed};
 use super::load::Population;
-use super::meter::{Phase, Processes};
+use super::meter::Processes;
 use super::process::{Place, Process, Token};
 use super::table::{Report, per_second, thousands};
 use super::{idle, resources};
@@ -52,7 +52,6 @@ pub(crate) struct Bench {
     pub(crate) customers: Vec<Known>,
     pub(crate) report: Report,
     pub(crate) whole: Option<Whole>,
-    pub(crate) cached: Option<Phase>,
 }
 
 /// The ingest phase with all services at work.
@@ -116,7 +115,7 @@ impl Bench {
         report.remark(format!("unknown evidence was taken at {}", per_second(rate)));
         let settled = idle::settle(&place, SETTLE).await?;
         report.remark(format!("{settled} after the first events"));
-        Ok(Self { plan, place, token, population, customers, report, whole: None, cached: None })
+        Ok(Self { plan, place, token, population, customers, report, whole: None })
     }
 
     pub(crate) fn processes(&self, service: Vec<u32>) -> anyhow::Result<Processes> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{Connection as _, PgConnection};
 
 use super::latency::{self, Latencies, RATE};
-use super::meter::{Phase, quantile, wal_bytes};
+use super::meter::{quantile, wal_bytes};
 use super::process::Process;
 use super::run::{Bench, HOT_CUSTOMERS, SETTLE, Whole};
 use super::table::{Row, micros, per_second, spread};
@@ -27,11 +27,9 @@ impl Bench {
         let row = self.single(up).await;
         self.report.add(2, "IngestEvents, one event per call, 64 clients", row);
         self.settle("the single events").await?;
-        progress("GetProfile, cached");
-        match self.read_cached(up).await {
-            Ok(row) => self.cached = Some(row),
-            Err(error) => self.report.fail("GetProfile, cached", &error),
-        }
+        progress("GetProfile, cached, by turns with its floor");
+        let row = self.read_cached(up).await;
+        self.report.add(3, "GetProfile, cached, beside an echo behind the same layers", row);
         progress("event acknowledged → new score, 500/s");
         let row = self.scores(up).await;
         self.report.add(5, "event acknowledged → new score on WatchScores, 500/s", row);
@@ -80,9 +78,14 @@ impl Bench {
         })
     }
 
-    async fn read_cached(&self, up: &Process) -> anyhow::Result<Phase> {
+    async fn read_cached(&self, up: &Process) -> anyhow::Result<Row> {
         let hot = &self.customers[..self.customers.len().min(HOT_CUSTOMERS)];
-        reads::read(up, &self.token, hot, Some(self.place.postmaster()?), self.plan.short()).await
+        let answer = reads::sample(up, &self.token, &self.customers).await?;
+        let path = self.place.answer(&answer)?;
+        let door = self.place.door(&["--answer", &path]).await?;
+        let row = self.read_beside((up, &door), hot, 0.6).await;
+        door.stop().await?;
+        row
     }
 
     /// How many calls a latency phase makes, its first second included.
