@@ -36,11 +36,14 @@ pub struct Options {
     pub max_run: usize,
     /// How long a lane stays with a replica that says nothing. A run must take less.
     pub lease: Duration,
+    /// The least time from the end of a run to the next one: who need not be quick takes more
+    /// at a time.
+    pub pace: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { lanes: 1, max_run: 500, lease: Duration::from_secs(15) }
+        Self { lanes: 1, max_run: 500, lease: Duration::from_secs(15), pace: Duration::ZERO }
     }
 }
 
@@ -64,6 +67,7 @@ struct Lane<H> {
     database: Database,
     handler: Arc<H>,
     max_run: usize,
+    pace: Duration,
     metrics: Metrics,
     label: metrics::Lane,
 }
@@ -118,6 +122,7 @@ impl<H: Handler> Consumer<H> {
             database: self.database.clone(),
             handler: self.handler.clone(),
             max_run: self.options.max_run,
+            pace: self.options.pace,
             metrics: self.metrics.clone(),
             label: metrics::Lane { consumer: self.name.clone(), lane: i64::from(lane) },
         }

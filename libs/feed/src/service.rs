@@ -34,7 +34,7 @@ pub type SnapshotKey = (TenantId, Uuid);
 /// they are.
 pub trait SnapshotSource: Send + Sync + 'static {
     /// At most `limit` subjects of the shards, each as if it had just changed (`seq` 0, current
-    /// version), in the order of (tenant, subject) and after the given key; empty at the end. All
+    /// version), after the given key in one order of the owner's; empty at the end. All
     /// entries of one subject are in one answer, the last one of the answer names the next key.
     fn snapshot(
         &self,

@@ -17,6 +17,9 @@ use crate::app::follow::Demands;
 use crate::app::{self, App};
 use crate::events::Labels;
 
+/// Nobody waits for an outcome to be joined: a hundred transactions a second are enough.
+const PACE: Duration = Duration::from_millis(10);
+
 /// What the service gets from whoever starts it.
 #[derive(Debug)]
 pub struct Deps {
@@ -87,7 +90,7 @@ pub async fn build(config: Config, deps: Deps, registry: &mut Registry) -> Resul
         Upstream::new(peers.routing.without_deadline()),
         keyed.clone(),
         Demands { tail: tail.clone(), arrivals: arrivals.clone() },
-        consumer::Options { lanes: config.consumer_lanes, ..consumer::Options::default() },
+        consumer::Options { lanes: config.consumer_lanes, pace: PACE, ..Default::default() },
         metrics,
     );
     let stop = token.clone();

@@ -44,7 +44,6 @@ create table demand (
                           else agent <> '' and offer_id is not null end),
     constraint demand_result_when_closed check ((state = 5) = (result is not null))
 ) with (fillfactor = 80);
-create unique index demand_by_id on demand (tenant_id, demand_id);
 create index demand_newest on demand (tenant_id, created_us desc, demand_id desc);
 create index demand_of_customer on demand (tenant_id, customer_id, created_us desc, demand_id desc);
 create index demand_of_agent on demand (tenant_id, agent, created_us desc, demand_id desc)

@@ -8,7 +8,6 @@ use feed::{Entry, Error, HandleError, Shards, SnapshotKey, SnapshotSource};
 use kernel::CustomerId;
 use prost::Message;
 use store::Database;
-use uuid::Uuid;
 
 use crate::domain::{Demand, Transition};
 use crate::message;
@@ -56,7 +55,7 @@ impl SnapshotSource for Snapshot {
         after: Option<SnapshotKey>,
         limit: usize,
     ) -> Result<Vec<Entry>, Error> {
-        let after = after.map_or((Uuid::nil(), Uuid::nil()), |(tenant, id)| (tenant.uuid(), id));
+        let after = after.map(|(tenant, id)| (tenant.uuid(), id));
         let shards: Vec<i16> = shards.numbers().collect();
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let latest = demand::snapshot(self.0.pool(), after, &shards, limit).await?;

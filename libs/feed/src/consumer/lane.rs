@@ -94,14 +94,17 @@ impl<H: Handler> Lane<H> {
         let call = self.upstream.subscribe(from, self.shards);
         let mut answers = self.hear(held, call, cancel).await?;
         let mut ahead = None;
+        let mut not_before = Instant::now();
         loop {
             let answer = match ahead.take() {
                 Some(heard) => heard?,
                 None => self.hear(held, next(&mut answers), cancel).await?,
             };
             let Some(mut answer) = answer else { return Ok(()) };
+            sleep_until(not_before).await;
             ahead = gather(&mut answers, &mut answer, self.max_run);
             self.accept(held, answer, cancel).await?;
+            not_before = Instant::now() + self.pace;
         }
     }
 

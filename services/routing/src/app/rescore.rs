@@ -24,6 +24,8 @@ const AT_ONCE: i64 = 16;
 const KNOWN_BY_US: i64 = 60_000_000;
 /// The floor when no bell rings.
 const POLL: Duration = Duration::from_millis(500);
+/// Every commit rings: a look answers all of this while.
+const GATHER: Duration = Duration::from_millis(10);
 /// More demands than this and the memory of attempts starts afresh.
 const REMEMBERED: usize = 10_000;
 
@@ -44,7 +46,7 @@ pub(crate) async fn run(app: App, metrics: Metrics, stop: CancellationToken) {
         if scored == 0 {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = listener.heard(POLL) => {}
+                _ = listener.heard(POLL) => tokio::time::sleep(GATHER).await,
             }
         }
     }

@@ -339,8 +339,8 @@ const SNAPSHOT: &str = concat!(
     ", t.cause last_cause, t.event_us last_event_us, t.agent last_agent, t.offer_id last_offer
       from demand d join transition t on t.tenant_id = d.tenant_id and t.shard = d.shard
         and t.demand_id = d.demand_id and t.version = d.version
-      where (d.tenant_id, d.demand_id) > ($1, $2) and d.shard = any($3)
-      order by d.tenant_id, d.demand_id limit $4"
+      where (d.tenant_id, d.shard, d.demand_id) > ($1, $2, $3) and d.shard = any($4)
+      order by d.tenant_id, d.shard, d.demand_id limit $5"
 );
 
 /// A demand with its last transition.
@@ -352,19 +352,22 @@ pub(crate) struct Latest {
     pub(crate) offer: Option<OfferId>,
 }
 
-/// Demands of some shards in the order of (tenant, id); none at the end. One that does not decode
-/// is passed over: no reader would get past it.
+/// Demands of some shards in the order of (tenant, shard, id); none at the end. One that does not
+/// decode is passed over: no reader would get past it.
 pub(crate) async fn snapshot(
     pool: &PgPool,
-    mut after: (Uuid, Uuid),
+    mut after: Option<(Uuid, Uuid)>,
     shards: &[i16],
     limit: i64,
 ) -> Result<Vec<Latest>, Error> {
     loop {
-        let query = sqlx::query(SNAPSHOT).bind(after.0).bind(after.1).bind(shards).bind(limit);
+        let (tenant, id) = after.unwrap_or_default();
+        let shard = after.map_or(-1, |(_, id)| Shard::of(id).number());
+        let query = sqlx::query(SNAPSHOT).bind(tenant).bind(shard).bind(id).bind(shards);
+        let query = query.bind(limit);
         let rows = query.fetch_all(pool).await?;
         let Some(last) = rows.last() else { return Ok(Vec::new()) };
-        after = (last.try_get("tenant_id")?, last.try_get("demand_id")?);
+        after = Some((last.try_get("tenant_id")?, last.try_get("demand_id")?));
         let mut sound = Vec::with_capacity(rows.len());
         for row in &rows {
             match latest(row) {

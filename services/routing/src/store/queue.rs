@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kernel::{CustomerId, DemandId, TenantId};
+use kernel::{CustomerId, DemandId, Shard, TenantId};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{PgExecutor, Row};
 use store::Error;
@@ -25,7 +25,7 @@ const TICKS: &str = concat!(
     columns!(),
     " from demand d where next_action_us <= $1
         and (state <> 1 or (due_us <= $1 and not breached))
-        and ($3::uuid is null or (tenant_id = $3 and demand_id = $4))
+        and ($3::uuid is null or (tenant_id = $3 and shard = $5 and demand_id = $4))
       order by next_action_us limit $2 for no key update skip locked"
 );
 const TICK_KEYS: &str = "select tenant_id, demand_id from demand where next_action_us <= $1
@@ -87,7 +87,9 @@ pub(crate) async fn ticks(
 ) -> Result<Found, Error> {
     let query = sqlx::query(TICKS).bind(now_us).bind(limit);
     let query = query.bind(only.map(|(tenant, _)| tenant.uuid()));
-    let rows = query.bind(only.map(|(_, id)| id.uuid())).fetch_all(connection).await?;
+    let query = query.bind(only.map(|(_, id)| id.uuid()));
+    let query = query.bind(only.map(|(_, id)| Shard::of(id.uuid()).number()));
+    let rows = query.fetch_all(connection).await?;
     read_all(&rows)
 }
 
