@@ -69,35 +69,98 @@ fn too_large(source: &str) -> Option<Problem> {
     None
 }
 
-/// The deepest nesting of brackets and the number of operators that may chain, outside of
-/// string literals.
+/// The deepest nesting of brackets and the number of operators that may chain, in what the
+/// lexer makes tokens of: not in comments, string literals and numbers. O(length) per quote
+/// that is never closed, else O(length).
 fn nesting(source: &str) -> (usize, usize) {
     let (mut depth, mut deepest, mut chain) = (0_usize, 0, 0);
-    let mut quote = None;
-    let mut escaped = false;
-    for character in source.chars() {
-        if let Some(open) = quote {
-            match character {
-                _ if escaped => escaped = false,
-                '\\' => escaped = true,
-                _ if character == open => quote = None,
+    let mut before = None;
+    let mut rest = source;
+    while let Some(sign) = rest.chars().next() {
+        let length = lexeme(rest, before);
+        if length == sign.len_utf8() {
+            match sign {
+                '(' | '[' | '{' => {
+                    depth += 1;
+                    deepest = deepest.max(depth);
+                    chain += usize::from(sign != '(');
+                }
+                ')' | ']' | '}' => depth = depth.saturating_sub(1),
+                '+' | '-' | '*' | '/' | '%' | '.' | '?' | '!' | '<' | '>' | '=' => chain += 1,
                 _ => {}
             }
-            continue;
         }
-        match character {
-            '"' | '\'' => quote = Some(character),
-            '(' | '[' | '{' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-                chain += usize::from(character != '(');
-            }
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            '+' | '-' | '*' | '/' | '%' | '.' | '?' | '!' | '<' | '>' | '=' => chain += 1,
-            _ => {}
+        if !sign.is_whitespace() {
+            before = Some(sign);
         }
+        rest = &rest[length..];
     }
     (deepest, chain)
+}
+
+/// The bytes of the token or comment at the beginning of `rest`, after the grammar of CEL.
+/// What is no string, comment, word or number is one sign, also a quote that is never
+/// closed: what stands behind it counts.
+fn lexeme(rest: &str, before: Option<char>) -> usize {
+    let one = rest.chars().next().map_or(0, char::len_utf8);
+    if rest.starts_with("//") {
+        return rest.find('\n').unwrap_or(rest.len());
+    }
+    // The sign of a listed number is part of it.
+    if rest.starts_with('-') && matches!(before, Some('[' | ',')) {
+        return 1 + number(&rest[1..]);
+    }
+    if let length @ 1.. = number(rest) {
+        return length;
+    }
+    let word = rest.find(|c: char| c != '_' && !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
+    let (prefix, quoted) = rest.split_at(word);
+    let is_raw = matches!(prefix, "r" | "R" | "br" | "bR" | "Br" | "BR");
+    if (is_raw || matches!(prefix, "" | "b" | "B"))
+        && let Some(length) = string(quoted, is_raw)
+    {
+        return word + length;
+    }
+    word.max(one)
+}
+
+/// The bytes of a number without sign, 0 if there is none. A dot is part of one only before a
+/// digit.
+fn number(rest: &str) -> usize {
+    let digits = |from: usize| {
+        let text = &rest.as_bytes()[from..];
+        from + text.iter().take_while(|byte| byte.is_ascii_digit()).count()
+    };
+    let whole = digits(0);
+    if rest[whole..].starts_with('.') {
+        let fraction = digits(whole + 1);
+        return if fraction > whole + 1 { fraction } else { whole };
+    }
+    whole
+}
+
+/// The bytes of a string literal with its quotes, if it is closed.
+fn string(rest: &str, is_raw: bool) -> Option<usize> {
+    let triple = ["\"\"\"", "'''"].into_iter().find(|quotes| rest.starts_with(quotes));
+    let single = ["\"", "'"].into_iter().find(|quote| rest.starts_with(quote));
+    triple
+        .and_then(|quotes| closed(rest, quotes, is_raw, true))
+        .or_else(|| closed(rest, single?, is_raw, false))
+}
+
+fn closed(rest: &str, quotes: &str, is_raw: bool, many_lines: bool) -> Option<usize> {
+    let mut at = quotes.len();
+    loop {
+        let left = rest.get(at..)?;
+        if left.starts_with(quotes) {
+            return Some(at + quotes.len());
+        }
+        at += match left.chars().next()? {
+            '\n' | '\r' if !many_lines => return None,
+            '\\' if !is_raw => 1 + left.chars().nth(1)?.len_utf8(),
+            character => character.len_utf8(),
+        };
+    }
 }
 
 fn syntax_problem(error: &cel::ParseError) -> Problem {

@@ -176,6 +176,32 @@ fn cost_is_bounded_before_the_parser_sees_it() {
 }
 
 #[test]
+fn operators_cannot_be_hidden_behind_a_quote() {
+    let chain = format!("traits.age > {}1", "1 + ".repeat(300));
+    for before in [
+        r#"traits.country == r"\" || "#,
+        r"traits.country == R'\' || ",
+        r#"br"\" == b'' || "#,
+        "// it's late\n",
+        r#"traits.country == """a" b""" || "#,
+        r#"traits.country == "" || "#,
+        "' ",
+    ] {
+        let told = refused(&format!("{before}{chain}"));
+        assert_eq!(told, ["more than 256 operators"], "{before}");
+    }
+}
+
+#[test]
+fn long_lists_of_numbers_and_comments_are_no_operators() {
+    let numbers: Vec<String> = (0..300).map(|number| format!("{number}.5")).collect();
+    assert!(holds(&format!("!(traits.age in [{}])", numbers.join(", "))));
+    assert!(holds(&format!("!(traits.age in [-{}])", numbers.join(", -"))));
+    assert!(holds(&format!("traits.age == 34 // {}\n && orders.count == 4", ".".repeat(300))));
+    assert!(holds(&format!("traits.country != r'''{}''' || traits.age == 34", "+\"".repeat(300))));
+}
+
+#[test]
 fn an_expression_gives_a_finite_number_or_says_why_not() {
     let value = |source: &str| Expression::compile(source, &schema()).unwrap().eval(&customer());
     assert_eq!(value("orders.total / orders.count"), Ok(Some(62.5)));
