@@ -106,12 +106,13 @@ impl Drain {
     }
 }
 
-/// SIGTERM and SIGINT. The first asks for a drain, the second for an exit at once:
+/// SIGTERM, SIGINT and SIGHUP (the terminal was closed). The first asks for a drain, the second for an exit at once:
 /// `signals.next().await; select! { _ = drain.run(..) => .., () = signals.next() => exit }`.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -120,6 +121,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }
@@ -132,5 +134,6 @@ pub fn signals() -> std::io::Result<Signals> {
     Ok(Signals {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
+        hangup: signal(SignalKind::hangup())?,
     })
 }

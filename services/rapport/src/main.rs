@@ -1,5 +1,7 @@
 //! See `rapport --help`.
 
+use std::io::Write as _;
+
 use clap::Parser as _;
 
 #[global_allocator]
@@ -15,10 +17,8 @@ async fn main() -> std::process::ExitCode {
     match rapport::cli::run(rapport::cli::Cli::parse(), context).await {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            #[expect(clippy::print_stderr, reason = "the command's last word")]
-            {
-                eprintln!("rapport: {error:#}");
-            }
+            // The terminal may be gone.
+            let _ = writeln!(std::io::stderr(), "rapport: {error:#}");
             std::process::ExitCode::FAILURE
         }
     }

@@ -67,6 +67,7 @@ impl World {
         let directory = std::env::temp_dir().join(name);
         let options = Options {
             directory: directory.clone(),
+            pg_bin: None,
             rpc_port: 0,
             http_port: 0,
             admin_port: 0,

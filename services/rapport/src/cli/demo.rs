@@ -17,7 +17,11 @@ pub(super) struct Arguments {
     data: Option<PathBuf>,
 }
 
-pub(super) async fn run(arguments: Arguments, layers: Vec<Layer>) -> anyhow::Result<()> {
+pub(super) async fn run(
+    arguments: Arguments,
+    pg_bin: Option<PathBuf>,
+    layers: Vec<Layer>,
+) -> anyhow::Result<()> {
     let calls = if arguments.full { usize::MAX } else { demo::SAMPLE };
-    demo::run(arguments.data.as_deref(), calls, layers).await
+    demo::run(arguments.data.as_deref(), calls, pg_bin, layers).await
 }

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
+use embedded::{PostgresOptions, RedisOptions};
 
 use super::{Context, DATA};
 use crate::ports;
+use crate::suite::private;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -24,12 +26,12 @@ struct Check {
 }
 
 pub(super) async fn run(arguments: Arguments, context: &Context) -> anyhow::Result<()> {
-    let path = context.environment.get("PATH").cloned().unwrap_or_default();
-    let pg_bin = context.environment.get("PG_BIN").map(PathBuf::from);
+    let pg_bin = context.pg_bin();
+    let options = private::postgres_options(&arguments.data, pg_bin.as_deref());
     let mut checks = vec![
-        postgres(&path, pg_bin.as_deref()),
-        program(&path, "redis", "redis-server", "apt-get install redis-server"),
-        account(),
+        postgres(&options),
+        redis(&private::redis_options(&arguments.data)),
+        account(&options),
         directory(&arguments.data),
     ];
     for (what, port) in
@@ -54,44 +56,29 @@ pub(super) async fn run(arguments: Arguments, context: &Context) -> anyhow::Resu
     Ok(())
 }
 
-fn find(path: &str, program: &str) -> Option<PathBuf> {
-    path.split(':').map(|directory| Path::new(directory).join(program)).find(|file| file.is_file())
-}
-
-fn program(path: &str, what: &'static str, program: &str, remedy: &str) -> Check {
-    let result = find(path, program)
-        .map(|file| file.display().to_string())
-        .ok_or_else(|| format!("not in PATH: {remedy}"));
-    Check { what, result }
-}
-
-/// Debian keeps the server binaries out of PATH, per version.
-fn postgres(path: &str, pg_bin: Option<&Path>) -> Check {
-    let debian = std::fs::read_dir("/usr/lib/postgresql")
-        .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
-        .unwrap_or_else(|_| Vec::new());
-    let candidates = pg_bin.map(Path::to_owned).into_iter().chain(debian);
-    let found = candidates
-        .map(|directory| directory.join("initdb"))
-        .find(|file| file.is_file())
-        .or_else(|| find(path, "initdb"));
-    let result = found.map(|file| file.display().to_string()).ok_or_else(|| {
-        "no initdb found: apt-get install postgresql, or set PG_BIN to its directory".to_owned()
-    });
+fn postgres(options: &PostgresOptions) -> Check {
+    let result = match options.programs() {
+        Ok(programs) => Ok(programs.display().to_string()),
+        Err(error @ embedded::Error::NotInstalled { .. }) => {
+            Err(format!("{error}, or set PG_BIN to the directory of initdb"))
+        }
+        Err(error) => Err(error.to_string()),
+    };
     Check { what: "postgres", result }
 }
 
-/// Postgres refuses to run as root; as root it is run under its own account.
-fn account() -> Check {
-    let result = if !rustix::process::geteuid().is_root() {
-        Ok("not root: Postgres runs under your account".to_owned())
-    } else {
-        let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-        if known.lines().any(|line| line.starts_with("postgres:")) {
-            Ok("root: Postgres runs under the account `postgres`".to_owned())
-        } else {
-            Err("root, and no account `postgres`: apt-get install postgresql makes one".to_owned())
-        }
+fn redis(options: &RedisOptions) -> Check {
+    let found = options.program().map(|program| program.display().to_string());
+    Check { what: "redis", result: found.map_err(|error| error.to_string()) }
+}
+
+/// Postgres refuses to run as root; as root it is run under an account that must be able to
+/// reach its data.
+fn account(options: &PostgresOptions) -> Check {
+    let result = match options.account() {
+        Ok(None) => Ok("not root: the servers run under your account".to_owned()),
+        Ok(Some(account)) => Ok(format!("root: the servers run under the account `{account}`")),
+        Err(error) => Err(error.to_string()),
     };
     Check { what: "account", result }
 }

@@ -11,6 +11,7 @@ mod token;
 mod up;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -62,6 +63,19 @@ pub struct Context {
     pub environment: BTreeMap<String, String>,
 }
 
+impl Context {
+    /// Where Postgres' programs are, if somebody says so.
+    fn pg_bin(&self) -> Option<PathBuf> {
+        let named = self.environment.get("PG_BIN").filter(|directory| !directory.is_empty());
+        named.map(PathBuf::from)
+    }
+}
+
+/// Prints a line of a command that is ending: its terminal may be gone already.
+fn say_last(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 /// Runs a command.
 ///
 /// # Errors
@@ -75,13 +89,13 @@ pub async fn run(cli: Cli, context: Context) -> anyhow::Result<()> {
         )
     };
     match cli.command {
-        Command::Up(arguments) => up::run(arguments, layers()?).await,
+        Command::Up(arguments) => up::run(arguments, context.pg_bin(), layers()?).await,
         Command::Serve(arguments) => serve::run(arguments, layers()?).await,
         Command::Migrate(arguments) => migrate::run(arguments, layers()?).await,
         Command::Token(arguments) => token::run(&arguments),
         Command::Apply(arguments) => apply::run(arguments).await,
         Command::Doctor(arguments) => doctor::run(arguments, &context).await,
-        Command::Demo(arguments) => demo::run(arguments, layers()?).await,
+        Command::Demo(arguments) => demo::run(arguments, context.pg_bin(), layers()?).await,
     }
 }
 

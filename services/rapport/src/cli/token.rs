@@ -34,8 +34,11 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let default = PathBuf::from(DATA).join("keys");
     let directory = arguments.keys.as_ref().unwrap_or(&default);
-    let keys = Keys::load(directory)
-        .context("no keys: start `rapport up` once, or name their directory with --keys")?;
+    if !directory.is_dir() {
+        let directory = directory.display();
+        bail!("no keys in {directory}: start `rapport up` once, or name their directory with --keys");
+    }
+    let keys = Keys::load(directory)?;
     let mut scopes: Vec<&str> = Vec::new();
     for scope in &arguments.scopes {
         match ALL_SCOPES.iter().find(|known| **known == scope.as_str()) {

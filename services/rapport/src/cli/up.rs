@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::bail;
 use clap::Args;
 use server::settings::Layer;
 
-use super::{DATA, EXAMPLE_TENANT};
+use super::{DATA, EXAMPLE_TENANT, say_last};
 use crate::ports;
 use crate::suite::{self, ALL_SCOPES, Options, Suite};
 
@@ -26,12 +27,17 @@ pub(super) struct Arguments {
     admin_port: u16,
 }
 
-pub(super) async fn run(arguments: Arguments, layers: Vec<Layer>) -> anyhow::Result<()> {
+pub(super) async fn run(
+    arguments: Arguments,
+    pg_bin: Option<PathBuf>,
+    layers: Vec<Layer>,
+) -> anyhow::Result<()> {
     let mut signals = server::drain::signals()?;
     let telemetry = crate::settings::load(&layers)?.telemetry;
     let guard = server::telemetry::install("rapport", &telemetry)?;
     let options = Options {
         directory: arguments.data,
+        pg_bin,
         rpc_port: arguments.rpc_port,
         http_port: arguments.http_port,
         admin_port: arguments.admin_port,
@@ -39,18 +45,21 @@ pub(super) async fn run(arguments: Arguments, layers: Vec<Layer>) -> anyhow::Res
         durable: true,
     };
     println!("starting Postgres, Redis and the five services …");
-    let (suite, private) = suite::start(&options).await?;
+    let (suite, private) = tokio::select! {
+        started = suite::start(&options) => started?,
+        () = signals.next() => bail!("stopped before it was up"),
+    };
     banner(&suite, &options)?;
 
     signals.next().await;
-    println!("\nstopping: finishing what is at work (Ctrl-C again to stop at once) …");
+    say_last("\nstopping: finishing what is at work (Ctrl-C again to stop at once) …");
     tokio::select! {
         _ = suite.stop() => {}
         () = signals.next() => {}
     }
     private.stop().await?;
     let _ = tokio::task::spawn_blocking(move || guard.flush()).await;
-    println!("stopped; the data stays in {}", options.directory.display());
+    say_last(&format!("stopped; the data stays in {}", options.directory.display()));
     Ok(())
 }
 

@@ -247,7 +247,7 @@ async fn ingest(client: &Client, call: &Call) -> anyhow::Result<(String, i64)> {
     let request = profile::IngestEventsRequest { events: vec![event] };
     let results = patiently(async || service.ingest_events(request.clone()).await).await?.results;
     let result = results.into_iter().next().context("a result")?;
-    anyhow::ensure!(result.violations.is_empty(), "rejected: {:?}", result.violations);
+    super::all_accepted(std::slice::from_ref(&result))?;
     Ok((result.customer_id, result.profile_version))
 }
 

@@ -11,10 +11,12 @@ pub mod recognition;
 pub mod report;
 pub mod value;
 
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context as _;
+use contracts::profile::v1::EventResult;
 use kernel::TenantId;
 use prost_reflect::DescriptorPool;
 use server::settings::Layer;
@@ -33,12 +35,18 @@ const BANK: &str = include_str!("../../demo/bank.yaml");
 ///
 /// # Errors
 /// What went wrong; the private suite is stopped and removed all the same.
-pub async fn run(data: Option<&Path>, calls: usize, layers: Vec<Layer>) -> anyhow::Result<()> {
+pub async fn run(
+    data: Option<&Path>,
+    calls: usize,
+    pg_bin: Option<PathBuf>,
+    layers: Vec<Layer>,
+) -> anyhow::Result<()> {
     let started = Instant::now();
     let data = data::directory(data)?;
     let directory = std::env::temp_dir().join(format!("rapport-demo-{}", Uuid::new_v4().simple()));
     let options = Options {
         directory: directory.clone(),
+        pg_bin,
         rpc_port: 0,
         http_port: 0,
         admin_port: 0,
@@ -46,26 +54,63 @@ pub async fn run(data: Option<&Path>, calls: usize, layers: Vec<Layer>) -> anyho
         durable: true,
     };
     let mut signals = server::drain::signals()?;
+    // First of all: whatever ends this, what was made is removed.
+    let remains = Remains(directory);
     report::heading("Rapport: recognise, know, judge, route, learn");
     report::say("A fresh private suite is started: Postgres, Redis and five services.");
-    let (suite, private) = crate::start(&options).await?;
-    report::say(&format!("It is up after {:.1} s.\n", started.elapsed().as_secs_f64()));
-
     let told = tokio::select! {
-        told = acts(&suite, &data, calls) => told,
-        // Whoever stops it does not want its servers to stay either.
+        told = whole(&options, &data, calls) => told,
+        // Whoever stops it does not want its servers to stay either: they stop as they are
+        // dropped, and so does a start half-way.
         () = signals.next() => Err(anyhow::anyhow!("stopped; everything it had started is gone")),
     };
-    suite.stop().await;
-    private.stop().await?;
-    std::fs::remove_dir_all(&directory)
-        .with_context(|| format!("removing {}", directory.display()))?;
+    remains.remove()?;
     told?;
     report::say(&format!(
         "\nAll of it in {:.0} s. Everything was stopped and removed again.\n\
          `make up` starts a suite that stays; README.md says what to try.",
         started.elapsed().as_secs_f64()
     ));
+    Ok(())
+}
+
+/// The directory of the demonstration, with keys in it: never left behind.
+struct Remains(PathBuf);
+
+impl Remains {
+    fn remove(&self) -> anyhow::Result<()> {
+        match std::fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing {}", self.0.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        // Said already, if it was the second try.
+        let _ = self.remove();
+    }
+}
+
+/// Start, acts, stop. Dropped half-way it leaves no server, only the directory.
+async fn whole(options: &Options, data: &Path, calls: usize) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let (suite, private) = crate::start(options).await?;
+    report::say(&format!("It is up after {:.1} s.\n", started.elapsed().as_secs_f64()));
+    let told = acts(&suite, data, calls).await;
+    suite.stop().await;
+    let stopped = private.stop().await;
+    told.and(stopped)
+}
+
+/// None of the events may be refused: the figures would be of fewer than they say.
+fn all_accepted(results: &[EventResult]) -> anyhow::Result<()> {
+    for result in results {
+        anyhow::ensure!(result.violations.is_empty(), "rejected: {:?}", result.violations);
+    }
     Ok(())
 }
 

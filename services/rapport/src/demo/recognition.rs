@@ -106,7 +106,8 @@ async fn ingest(client: &Client, events: &[StreamEvent]) -> anyhow::Result<()> {
     let mut service = ProfileServiceClient::new(client.service());
     for chunk in events.chunks(BATCH) {
         let request = profile::IngestEventsRequest { events: chunk.iter().map(event_of).collect() };
-        patiently(async || service.ingest_events(request.clone()).await).await?;
+        let answer = patiently(async || service.ingest_events(request.clone()).await).await?;
+        super::all_accepted(&answer.results)?;
         bar.inc(chunk.len() as u64);
     }
     bar.finish();

@@ -91,6 +91,7 @@ async fn ingest(client: &Client, invoices: &[Invoice]) -> anyhow::Result<Vec<Str
         let request =
             profile::IngestEventsRequest { events: chunk.iter().map(order_event).collect() };
         let answer = patiently(async || service.ingest_events(request.clone()).await).await?;
+        super::all_accepted(&answer.results)?;
         for result in answer.results {
             customers.insert(result.customer_id);
         }

@@ -4,6 +4,7 @@
 //! never by function calls: same codec, same failures.
 
 mod assemble;
+mod claim;
 mod keys;
 pub mod private;
 
@@ -18,6 +19,7 @@ use server::{Drain, Health, drain};
 
 pub use assemble::{Databases, Listeners, assemble};
 pub(crate) use assemble::{section, service_name};
+use claim::Claim;
 pub use keys::Keys;
 pub use private::Private;
 
@@ -47,6 +49,8 @@ pub const ALL_SCOPES: &[&str] = &[
 pub struct Options {
     /// The data directory; created if absent.
     pub directory: PathBuf,
+    /// Where Postgres' programs are (`PG_BIN`); sought in the usual places if absent.
+    pub pg_bin: Option<PathBuf>,
     /// The port of the RPCs; 0 takes a free one.
     pub rpc_port: u16,
     /// The port of the gateway; 0 takes a free one.
@@ -123,11 +127,12 @@ impl Suite {
 /// Starts the private servers and the suite on them.
 ///
 /// # Errors
-/// When a port is taken, a server is missing or a service cannot be built.
+/// When the directory or a port is taken, a server is missing or a service cannot be built.
 pub async fn start(options: &Options) -> anyhow::Result<(Suite, Private)> {
+    let claim = Claim::take(&options.directory)?;
     let listeners = Listeners::bind(options).await?;
     let keys = Keys::load_or_generate(&options.directory.join("keys"))?;
-    let private = Private::start(&options.directory, options.durable)
+    let private = Private::start(claim, options)
         .await
         .context("starting the private servers (`rapport doctor` says what is missing)")?;
     let databases = private.databases().await?;

@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use embedded::{Postgres, PostgresOptions, Redis, RedisOptions};
 use store::{Cache, Database, Migration};
 
-use super::{Databases, SERVICES};
+use super::claim::Claim;
+use super::{Databases, Options, SERVICES};
 
 /// The connections of one pool: on two cores more of them only wait for each other.
 const POOL: u32 = 12;
@@ -15,6 +16,8 @@ const POOL: u32 = 12;
 pub struct Private {
     postgres: Postgres,
     redis: Redis,
+    /// Given back after the servers have stopped: the last field is dropped last.
+    _claim: Claim,
 }
 
 impl std::fmt::Debug for Private {
@@ -36,19 +39,31 @@ pub fn migrations(service: &str) -> &'static [Migration] {
     }
 }
 
+/// How Postgres is run below a data directory.
+pub(crate) fn postgres_options(directory: &Path, bin: Option<&Path>) -> PostgresOptions {
+    let mut options = PostgresOptions::new(directory.join("postgres"));
+    options.bin = bin.map(Path::to_owned);
+    // Five services with two pools and the tail of a feed each.
+    options.max_connections = 5 * (2 * POOL + 5) + 10;
+    options
+}
+
+/// How Redis is run below a data directory.
+pub(crate) fn redis_options(directory: &Path) -> RedisOptions {
+    RedisOptions::new(directory.join("redis"))
+}
+
 impl Private {
-    /// Adopts or starts both servers below `directory`.
+    /// Adopts or starts both servers below the claimed directory.
     ///
     /// # Errors
     /// When one is not installed or does not start; the message says what to install.
-    pub async fn start(directory: &Path, durable: bool) -> anyhow::Result<Self> {
-        let mut options = PostgresOptions::new(directory.join("postgres"));
-        options.durable = durable;
-        // Five services with two pools and the tail of a feed each.
-        options.max_connections = 5 * (2 * POOL + 5) + 10;
-        let postgres = Postgres::start(&options).await?;
-        let redis = Redis::start(&RedisOptions::new(directory.join("redis"))).await?;
-        Ok(Self { postgres, redis })
+    pub(super) async fn start(claim: Claim, options: &Options) -> anyhow::Result<Self> {
+        let mut wanted = postgres_options(&options.directory, options.pg_bin.as_deref());
+        wanted.durable = options.durable;
+        let postgres = Postgres::start(&wanted).await?;
+        let redis = Redis::start(&redis_options(&options.directory)).await?;
+        Ok(Self { postgres, redis, _claim: claim })
     }
 
     /// Postgres.
@@ -105,9 +120,9 @@ impl Private {
     /// # Errors
     /// When a server does not stop.
     pub async fn stop(self) -> anyhow::Result<()> {
-        self.redis.stop().await?;
+        let redis = self.redis.stop().await;
         self.postgres.stop().await?;
-        Ok(())
+        Ok(redis?)
     }
 }
 
