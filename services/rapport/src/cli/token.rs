@@ -36,7 +36,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let directory = arguments.keys.as_ref().unwrap_or(&default);
     if !directory.is_dir() {
         let directory = directory.display();
-        bail!("no keys in {directory}: start `rapport up` once, or name their directory with --keys");
+        bail!(
+            "no keys in {directory}: start `rapport up` once, or name their directory with --keys"
+        );
     }
     let keys = Keys::load(directory)?;
     let mut scopes: Vec<&str> = Vec::new();

@@ -44,9 +44,13 @@ struct Step {
 /// # Errors
 /// When a call fails.
 pub async fn run(client: &Client, stream: &IdentifierStream) -> anyhow::Result<Recognition> {
-    ingest(client, &stream.events).await?;
+    let unnamed = ingest(client, &stream.events).await?;
     let resolutions = resolve_again(client, &stream.events).await?;
     let customers: Vec<&str> = resolutions.iter().map(|found| found.customer_id.as_str()).collect();
+    for (event, customer) in stream.events.iter().zip(&customers) {
+        let is_lost = unnamed.contains(event.event_id.as_str()) && !is_nobody(customer);
+        anyhow::ensure!(!is_lost, "event {} names somebody and was rejected", event.event_id);
+    }
     let distinct: HashSet<&str> =
         customers.iter().copied().filter(|customer| !is_nobody(customer)).collect();
     let persons: HashSet<&str> = stream.persons.iter().map(String::as_str).collect();
@@ -101,17 +105,31 @@ fn is_nobody(customer: &str) -> bool {
     customer.starts_with(NOBODY)
 }
 
-async fn ingest(client: &Client, events: &[StreamEvent]) -> anyhow::Result<()> {
+/// Sends the events; answers those that were rejected since nothing in them identifies anybody
+/// (placeholders such as `unknown`).
+async fn ingest<'a>(
+    client: &Client,
+    events: &'a [StreamEvent],
+) -> anyhow::Result<HashSet<&'a str>> {
+    let mut unnamed = HashSet::new();
     let bar = report::progress(events.len(), "events come in");
     let mut service = ProfileServiceClient::new(client.service());
     for chunk in events.chunks(BATCH) {
         let request = profile::IngestEventsRequest { events: chunk.iter().map(event_of).collect() };
         let answer = patiently(async || service.ingest_events(request.clone()).await).await?;
-        super::all_accepted(&answer.results)?;
+        for (event, result) in chunk.iter().zip(&answer.results) {
+            let is_unnamed =
+                result.violations.iter().any(|violation| violation.field == "identifiers");
+            if is_unnamed {
+                unnamed.insert(event.event_id.as_str());
+            } else {
+                super::all_accepted(std::slice::from_ref(result))?;
+            }
+        }
         bar.inc(chunk.len() as u64);
     }
     bar.finish();
-    Ok(())
+    Ok(unnamed)
 }
 
 /// Resolving a known set again changes nothing and tells its customer of today.
