@@ -137,3 +137,19 @@ pub fn signals() -> std::io::Result<Signals> {
         hangup: signal(SignalKind::hangup())?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_way_of_being_asked_to_end_is_heard() {
+        let mut signals = signals().unwrap();
+        let own = std::process::id().to_string();
+        for name in ["-TERM", "-INT", "-HUP"] {
+            let sent = std::process::Command::new("kill").args([name, own.as_str()]).status();
+            assert!(sent.unwrap().success());
+            tokio::time::timeout(Duration::from_secs(10), signals.next()).await.expect(name);
+        }
+    }
+}
