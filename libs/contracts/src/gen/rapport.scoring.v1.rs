@@ -77,7 +77,8 @@ pub struct ScoreCustomerRequest {
     /// Which scorers; empty means all.
     #[prost(string, repeated, tag = "2")]
     pub scorers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Features are of this instant. Default: now.
+    /// The instant that features are seen from: days, windows and decay count back from it. It moves the clock, not the
+    /// facts: what is known when the scores are computed counts, also what happened after it. Default: now.
     #[prost(message, optional, tag = "3")]
     pub as_of_time: ::core::option::Option<::prost_types::Timestamp>,
     /// Wait until scoring has seen this version of the profile (from an ingest answer). 0: as it is.
@@ -118,7 +119,7 @@ pub struct Score {
     /// Of a scorecard: its resource version. Of a model: the number of labels it has learned.
     #[prost(int64, tag = "7")]
     pub scorer_version: i64,
-    /// The instant that the features are of.
+    /// The instant that the features are seen from.
     #[prost(message, optional, tag = "8")]
     pub as_of_time: ::core::option::Option<::prost_types::Timestamp>,
     /// The profile version it was computed from.
@@ -150,7 +151,8 @@ pub struct BatchScoreRequest {
     /// Which scorers; empty means all.
     #[prost(string, repeated, tag = "2")]
     pub scorers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-    /// Features are of this instant. Default: now.
+    /// The instant that features are seen from: days, windows and decay count back from it. It moves the clock, not the
+    /// facts: what is known when the scores are computed counts, also what happened after it. Default: now.
     #[prost(message, optional, tag = "3")]
     pub as_of_time: ::core::option::Option<::prost_types::Timestamp>,
 }
@@ -181,7 +183,7 @@ pub struct ExplainScoreRequest {
     /// The scorer's name.
     #[prost(string, tag = "1")]
     pub scorer: ::prost::alloc::string::String,
-    /// With `customer_id`: features are of this instant. Default: now.
+    /// With `customer_id`: the instant that features are seen from, as in `ScoreCustomerRequest`. Default: now.
     #[prost(message, optional, tag = "4")]
     pub as_of_time: ::core::option::Option<::prost_types::Timestamp>,
     /// One of the two.
