@@ -100,6 +100,9 @@ where
             () = drained.cancelled() => None,
             () = sender.closed() => return,
         };
+        // The source may hear of the end first and fail by it: that is no failure.
+        let is_asked = stop.is_cancelled() || drained.is_cancelled();
+        let status = status.filter(|end| !(is_asked && matches!(end, End::Failed(_))));
         let end = match status {
             Some(End::Source) => Ok(()),
             Some(End::Slow) => Err(slow(&position)),

@@ -172,6 +172,29 @@ async fn a_watch_that_is_not_read_ends_with_the_position_that_was() {
 }
 
 #[tokio::test]
+async fn a_watch_whose_source_hears_of_the_drain_first_can_be_resumed_too() {
+    for _ in 0..16 {
+        let fixture = Fixture::new("").await;
+        let drain = fixture.server.drain();
+        let stop = drain.token();
+        let failing = futures::stream::once(async move {
+            stop.cancelled().await;
+            Err::<watch::Item<u64>, _>(Status::unavailable("the log is read no more"))
+        });
+        let item = Ok(watch::Item { resume_token: "1".to_owned(), message: 1 });
+        let source = futures::stream::iter([item]).chain(failing);
+        let call = Call::background(tenant());
+        let options = watch::Options::default();
+        let mut watch = watch::stream(&call, drain, options, "0".to_owned(), source, |_| 0);
+        assert_eq!(watch.next().await.unwrap().unwrap(), 1);
+        drain.run(fixture.server.health()).await;
+        let end = watch.next().await.unwrap().unwrap_err();
+        assert_eq!(end.code(), Code::Unavailable);
+        assert_eq!(end.get_details_error_info().unwrap().metadata["resume_token"], "1");
+    }
+}
+
+#[tokio::test]
 async fn a_watch_whose_source_panics_does_not_look_like_one_at_its_end() {
     let fixture = Fixture::new("").await;
     let call = Call::background(tenant());
