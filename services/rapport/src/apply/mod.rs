@@ -3,7 +3,7 @@
 //! order of [`KINDS`]. What is wrong is said with file, line and column.
 //!
 //! A mistake that any check finds changes nothing. A service can only check against what it
-//! has: that a name is missing which this very call defines is no mistake ([`mod@reference`]), and
+//! has: that a name is missing which this very call defines is no mistake (see `reference`), and
 //! what such a resource gets wrong besides shows when it is saved. Then, as when a service fails
 //! half-way, what was saved before stays and is listed; applying again is safe.
 
