@@ -28,8 +28,12 @@ pub(crate) fn prepare(dir: &Path, account: &Account) -> Result<PathBuf, Error> {
     Ok(dir)
 }
 
-/// Waits for the exclusive right to start or stop a server in `dir`; ends with the `File`.
-pub(crate) async fn lock(dir: &Path, limit: Duration) -> Result<File, Error> {
+/// Waits for the exclusive right to a directory that is there: of a server, to start or stop it.
+/// Ends with the `File`, also when the process is killed: the lock is the system's.
+///
+/// # Errors
+/// [`Error::Locked`] when somebody else has it for longer than `limit`; [`Error::Io`].
+pub async fn lock(dir: &Path, limit: Duration) -> Result<File, Error> {
     let path = dir.join("lock");
     let file = OpenOptions::new()
         .create(true)

@@ -23,6 +23,7 @@ mod server;
 mod survey;
 
 pub use error::Error;
+pub use layout::lock;
 pub use postgres::{Listen, Postgres, PostgresOptions};
 pub use redis::{Redis, RedisOptions};
 pub use server::{Care, OnDrop};

@@ -129,7 +129,7 @@ impl Suite {
 /// # Errors
 /// When the directory or a port is taken, a server is missing or a service cannot be built.
 pub async fn start(options: &Options) -> anyhow::Result<(Suite, Private)> {
-    let claim = Claim::take(&options.directory)?;
+    let claim = Claim::take(&options.directory).await?;
     let listeners = Listeners::bind(options).await?;
     let keys = Keys::load_or_generate(&options.directory.join("keys"))?;
     let private = Private::start(claim, options)
