@@ -51,7 +51,7 @@ setup: ## install what is missing (a no-op of a blink when nothing is)
 
 clean: ## remove what was built or installed here; keeps the data of `make up`
 	@cargo clean
-	@rm -rf tests/node/node_modules
+	@rm -rf tests/node/node_modules clients/typescript/node_modules clients/typescript/dist tests/python/.venv
 
 # -- the steps of test and check, the cheapest first --
 
