@@ -27,6 +27,10 @@ impl Bench {
         if let Err(error) = self.reads().await {
             self.report.fail("GetProfile", &error);
         }
+        progress("Postgres away under load");
+        let (postgres, row) = self.outage(postgres, &redis.url()).await?;
+        let seconds = self.plan.outage().as_secs();
+        self.report.add(12, &format!("Postgres stopped for {seconds} s, 16 clients"), row);
         redis.stop().await?;
         postgres.stop().await?;
         Ok(())
@@ -63,13 +67,13 @@ impl Bench {
         Ok((streamed, wal_per_event))
     }
 
-    async fn serve_identity(&self, redis: &str) -> anyhow::Result<Process> {
+    pub(crate) async fn serve_identity(&self, redis: &str) -> anyhow::Result<Process> {
         let url = self.place.database("identity");
         let settings = [("RAPPORT__DATABASE__URL", url.as_str()), ("RAPPORT__REDIS__URL", redis)];
         self.place.serve("identity", &settings).await
     }
 
-    async fn serve_profile(
+    pub(crate) async fn serve_profile(
         &self,
         identity: &Process,
         more: &[(&str, &str)],

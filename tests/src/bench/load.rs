@@ -10,6 +10,7 @@ use prost::Message as _;
 use prost::bytes::{BufMut, Bytes, BytesMut};
 use prost_types::value::Kind;
 use prost_types::{Struct, Timestamp, Value};
+use serde_json::json;
 use uuid::Uuid;
 
 /// Events in a chunk.
@@ -97,6 +98,15 @@ pub(crate) struct Population {
     encoded: Vec<Vec<u8>>,
     /// Events without identifiers and message id.
     variants: Vec<Vec<u8>>,
+    /// The sets of identifiers and the events as Segment's clients write them.
+    segment: Segment,
+}
+
+/// Pieces of JSON: an event is `{"messageId":"…",` + who + what.
+#[derive(Debug, Clone)]
+struct Segment {
+    who: Vec<String>,
+    what: Vec<String>,
 }
 
 impl Population {
@@ -110,14 +120,57 @@ impl Population {
             Event { identifiers: identifiers.clone(), ..Event::default() }.encode_to_vec()
         };
         let mut random = Random::new(7);
-        let variants = (0..VARIANTS).map(|n| variant(n, &mut random).encode_to_vec()).collect();
+        let events: Vec<_> = (0..VARIANTS).map(|n| variant(n, &mut random)).collect();
+        let plain = events.iter().filter(|event| event.ledger_entry.is_none());
         Self {
             people,
             popularity: Zipf::new(people),
             encoded: evidence.iter().map(encode).collect(),
+            segment: Segment {
+                who: evidence.iter().map(|set| segment_who(set)).collect(),
+                what: plain.map(segment_what).collect(),
+            },
             evidence,
-            variants,
+            variants: events.iter().map(Event::encode_to_vec).collect(),
         }
+    }
+
+    /// The same people, whose events carry no ledger entries.
+    pub(crate) fn without_ledger(&self) -> Self {
+        let has_none = |bytes: &&Vec<u8>| {
+            Event::decode(bytes.as_slice()).is_ok_and(|event| event.ledger_entry.is_none())
+        };
+        Self {
+            people: self.people,
+            popularity: Zipf::new(self.people),
+            evidence: self.evidence.clone(),
+            encoded: self.encoded.clone(),
+            variants: self.variants.iter().filter(has_none).cloned().collect(),
+            segment: self.segment.clone(),
+        }
+    }
+
+    /// A body for Segment's paths: a batch, or the event itself if it is one.
+    pub(crate) fn segment_body(&self, events: usize, random: &mut Random) -> Bytes {
+        let mut body = String::with_capacity(events * 800 + 16);
+        if events > 1 {
+            body.push_str(r#"{"batch":["#);
+        }
+        for number in 0..events {
+            if number > 0 {
+                body.push(',');
+            }
+            let mut id = [0_u8; uuid::fmt::Hyphenated::LENGTH];
+            body.push_str(r#"{"messageId":""#);
+            body.push_str(random.uuid().hyphenated().encode_lower(&mut id));
+            body.push_str(r#"","#);
+            body.push_str(&self.segment.who[self.pick(random)]);
+            body.push_str(&self.segment.what[random.below(self.segment.what.len())]);
+        }
+        if events > 1 {
+            body.push_str("]}");
+        }
+        body.into()
     }
 
     /// How many customers.
@@ -167,7 +220,7 @@ impl Population {
         prost::encoding::encode_varint(chunk_id, &mut bytes);
         for _ in 0..CHUNK {
             let identifiers = &self.encoded[self.pick(random)];
-            let rest = &self.variants[random.below(VARIANTS)];
+            let rest = &self.variants[random.below(self.variants.len())];
             let mut message_id = [0_u8; uuid::fmt::Hyphenated::LENGTH];
             random.uuid().hyphenated().encode_lower(&mut message_id);
             let length = 2 + message_id.len() + identifiers.len() + rest.len();
@@ -223,6 +276,50 @@ fn variant(number: usize, random: &mut Random) -> Event {
     }
 }
 
+/// `anonymousId`; what else is known goes into `context.externalIds`, where it is no trait.
+fn segment_who(set: &[Identifier]) -> String {
+    let mut who = String::new();
+    let mut others = Vec::new();
+    for Identifier { namespace, value } in set {
+        if namespace == "anonymous_id" {
+            who = format!(r#""anonymousId":"{value}","#);
+        } else {
+            others.push(json!({"type": namespace, "id": value, "collection": "users"}));
+        }
+    }
+    // Not closed: the context goes on with what is seen.
+    match others.as_slice() {
+        [] => who + r#""context":{"#,
+        others => format!(r#"{who}"context":{{"externalIds":{},"#, json!(others)),
+    }
+}
+
+/// The rest of the context, then everything else.
+fn segment_what(event: &Event) -> String {
+    let texts = |details: &Option<Struct>| -> serde_json::Map<String, serde_json::Value> {
+        let fields = details.iter().flat_map(|details| &details.fields);
+        let text = |value: &Value| match &value.kind {
+            Some(Kind::StringValue(text)) => json!(text),
+            _ => json!(null),
+        };
+        fields.map(|(key, value)| (key.clone(), text(value))).collect()
+    };
+    let mut context = texts(&event.context);
+    if event.traits.is_some() {
+        context.insert("traits".to_owned(), texts(&event.traits).into());
+    }
+    let context = serde_json::Value::from(context).to_string();
+    let rest = json!({
+        "type": "track",
+        "event": event.name,
+        "properties": texts(&event.properties),
+        "timestamp": jiff::Timestamp::now().to_string(),
+    })
+    .to_string();
+    // `"page":…,"agent":…},"type":…}`
+    format!("{},{}", &context[1..], &rest[1..])
+}
+
 fn details(pairs: &[(&str, &str)]) -> Struct {
     let text = |value: &str| Value { kind: Some(Kind::StringValue(value.to_owned())) };
     Struct { fields: pairs.iter().map(|(key, value)| ((*key).to_owned(), text(value))).collect() }
@@ -248,6 +345,31 @@ mod tests {
             assert!((1..=2).contains(&event.identifiers.len()));
             assert!(event.properties.is_some() && !event.name.is_empty());
         }
+    }
+
+    #[test]
+    fn a_body_for_segment_is_json_with_the_same_people() {
+        let population = Population::new(100);
+        let mut random = Random::new(2);
+        let body = population.segment_body(100, &mut random);
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let events = body["batch"].as_array().unwrap();
+        assert_eq!(events.len(), 100);
+        for event in events {
+            assert!(event["anonymousId"].as_str().unwrap().starts_with('c'));
+            assert_eq!(
+                (event["type"].as_str(), event["messageId"].as_str().unwrap().len()),
+                (Some("track"), 36)
+            );
+            assert_ne!(event["event"], "Order Completed");
+            assert!(
+                event["context"]["agent"].is_string() && event["properties"]["list"].is_string()
+            );
+        }
+        assert!(events.iter().any(|event| event["context"]["externalIds"][0]["type"] == "email"));
+        let single = population.segment_body(1, &mut random);
+        assert!(serde_json::from_slice::<serde_json::Value>(&single).unwrap()["event"].is_string());
+        assert_eq!(population.without_ledger().variants.len(), VARIANTS - VARIANTS / 16);
     }
 
     #[test]

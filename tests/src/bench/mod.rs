@@ -12,12 +12,15 @@
 mod alone;
 mod cpu;
 mod door;
+mod doors;
 mod floor;
+mod http;
 mod idle;
 mod ingest;
 mod latency;
 mod load;
 mod meter;
+mod outage;
 mod process;
 mod reads;
 mod resources;

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use embedded::{Postgres, PostgresOptions, Redis, RedisOptions};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -36,6 +38,8 @@ pub(crate) struct Process {
     pub(crate) pid: u32,
     /// Where its RPCs are.
     pub(crate) rpc: SocketAddr,
+    /// Where its HTTP is, if it has a gateway.
+    http: Option<SocketAddr>,
 }
 
 /// Where things are for all processes of a run.
@@ -93,7 +97,9 @@ impl Place {
     pub(crate) async fn up(&self) -> anyhow::Result<Process> {
         let [rpc, http, admin] = free_ports()?;
         let command = up(&rapport()?, &self.data(), [rpc, http, admin]);
-        self.start(command, "up", rpc, Some(admin)).await
+        let mut process = self.start(command, "up", rpc, Some(admin)).await?;
+        process.http = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, http)));
+        Ok(process)
     }
 
     /// `rapport serve`, ready.
@@ -111,6 +117,30 @@ impl Place {
             .env("RAPPORT__KEYS__DIRECTORY", self.keys())
             .envs(settings.iter().copied());
         self.start(command, service, rpc, Some(admin)).await
+    }
+
+    /// `rapport serve gateway`, ready. Of the other services nobody asks anything.
+    pub(crate) async fn gateway(
+        &self,
+        identity: &Process,
+        profile: &Process,
+    ) -> anyhow::Result<Process> {
+        let [http] = free_ports()?;
+        let http = SocketAddr::from((Ipv4Addr::LOCALHOST, http));
+        let (identity, profile) =
+            (format!("http://{}", identity.rpc), format!("http://{}", profile.rpc));
+        let nobody = "http://127.0.0.1:9";
+        let settings = [
+            ("RAPPORT__LISTEN__HTTP", &*http.to_string()),
+            ("RAPPORT__PEERS__IDENTITY", &identity),
+            ("RAPPORT__PEERS__PROFILE", &profile),
+            ("RAPPORT__PEERS__SCORING", nobody),
+            ("RAPPORT__PEERS__ROUTING", nobody),
+            ("RAPPORT__PEERS__FEEDBACK", nobody),
+        ];
+        let mut gateway = self.serve("gateway", &settings).await?;
+        gateway.http = Some(http);
+        Ok(gateway)
     }
 
     /// This program again, as a floor.
@@ -135,22 +165,34 @@ impl Place {
         let program = Program::start(name, command.envs(LIMITS), log, output)?;
         let pid = program.pid()?.as_raw_nonzero().get().cast_unsigned();
         let rpc = SocketAddr::from((Ipv4Addr::LOCALHOST, rpc));
-        let mut process = Process { program, pid, rpc };
+        let mut process = Process { program, pid, rpc, http: None };
         process.wait_ready(name, admin).await?;
         Ok(process)
     }
 
     /// A token with all scopes for the tenant of the bench, from the tool that users have.
     pub(crate) async fn token(&self) -> anyhow::Result<Token> {
+        let token = self.issue(&["--subject", "bench"]).await?;
+        Ok(Token(format!("Bearer {token}").parse()?))
+    }
+
+    /// The authorisation that Segment's clients send, with a write key.
+    pub(crate) async fn write_key(&self) -> anyhow::Result<String> {
+        let key = self.issue(&["--subject", "bench-web", "--scope", "profile:ingest"]).await?;
+        Ok(format!("Basic {}", STANDARD.encode(format!("{key}:"))))
+    }
+
+    async fn issue(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = Command::new(rapport()?)
-            .args(["token", "--subject", "bench", "--ttl", "1d", "--keys"])
+            .arg("token")
+            .args(arguments)
+            .args(["--ttl", "1d", "--keys"])
             .arg(self.keys())
             .output()
             .await?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         ensure!(output.status.success(), "rapport token: {said}");
-        let token = String::from_utf8(output.stdout)?;
-        Ok(Token(format!("Bearer {}", token.trim()).parse()?))
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 }
 
@@ -182,6 +224,11 @@ impl Process {
         Ok(())
     }
 
+    /// Where its gateway is.
+    pub(crate) fn http(&self) -> anyhow::Result<SocketAddr> {
+        self.http.context("it has no gateway")
+    }
+
     /// A connection of its own.
     pub(crate) async fn connect(&self, token: &Token) -> anyhow::Result<Connection> {
         let channel = Channel::from_shared(format!("http://{}", self.rpc))?
@@ -211,6 +258,13 @@ pub(crate) type Connection = InterceptedService<Channel, Token>;
 /// `Bearer …`.
 #[derive(Clone)]
 pub(crate) struct Token(MetadataValue<Ascii>);
+
+impl Token {
+    /// As a header of HTTP.
+    pub(crate) fn bearer(&self) -> anyhow::Result<&str> {
+        Ok(self.0.to_str()?)
+    }
+}
 
 impl tonic::service::Interceptor for Token {
     fn call(

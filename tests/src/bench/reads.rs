@@ -74,7 +74,7 @@ impl Bench {
 }
 
 /// Reads profiles of these customers for a while.
-async fn read(
+pub(crate) async fn read(
     process: &Process,
     token: &Token,
     customers: &[Known],

@@ -38,6 +38,10 @@ impl Plan {
         Duration::from_secs(if self.quick { 2 } else { 6 })
     }
 
+    pub(crate) fn outage(&self) -> Duration {
+        Duration::from_secs(if self.quick { 6 } else { 60 })
+    }
+
     const fn people(&self) -> usize {
         if self.quick { 2_000 } else { 20_000 }
     }

@@ -30,6 +30,16 @@ impl Bench {
         progress("GetProfile, cached, by turns with its floor");
         let row = self.read_cached(up).await;
         self.report.add(3, "GetProfile, cached, beside an echo behind the same layers", row);
+        progress("GetProfile as JSON, by turns with gRPC");
+        let row = self.json_beside_grpc(up).await;
+        self.report.add(10, "GetProfile as JSON (HTTP/1.1), beside gRPC", row);
+        progress("batches over HTTP, by turns with StreamEvents");
+        let row = self.batches(up).await;
+        self.report.add(8, "/v1/batch, 100 events, 16 connections, beside StreamEvents", row);
+        progress("single events over HTTP, 64 connections");
+        let row = self.tracks(up).await;
+        self.report.add(9, "/v1/track, one event per call, 64 connections", row);
+        self.settle("the events over HTTP").await?;
         progress("event acknowledged → new score, 500/s");
         let row = self.scores(up).await;
         self.report.add(5, "event acknowledged → new score on WatchScores, 500/s", row);
