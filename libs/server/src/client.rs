@@ -47,6 +47,16 @@ pub enum Endpoint {
     Memory(Memory),
     /// In this process, built after its client: services may call each other in a circle.
     Later(Later),
+    /// In this process and without a connection between: all layers and the same messages, but
+    /// no second HTTP/2. For the edge, whose callers have a connection of their own already.
+    Direct(crate::server::Endpoint),
+}
+
+/// How requests get there.
+#[derive(Debug, Clone)]
+enum Wire {
+    Connection(Channel),
+    Direct(crate::server::Endpoint),
 }
 
 /// An endpoint in this process that is filled in once it is built; until then connections
@@ -70,7 +80,7 @@ impl Later {
 /// budget.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    channel: Channel,
+    wire: Wire,
     tokens: InternalTokens,
     bearer: Option<Arc<str>>,
     call: Call,
@@ -85,7 +95,7 @@ impl Peer {
     #[must_use]
     pub fn new(endpoint: Endpoint, tokens: InternalTokens) -> Self {
         Self {
-            channel: channel(endpoint),
+            wire: wire(endpoint),
             tokens,
             bearer: None,
             call: Call::across_tenants(),
@@ -178,7 +188,12 @@ impl Peer {
             }
             request.headers_mut().insert("grpc-timeout", grpc_timeout(remaining));
         }
-        self.channel.clone().oneshot(request).await.map_err(transport_status)
+        match &self.wire {
+            Wire::Connection(channel) => {
+                channel.clone().oneshot(request).await.map_err(transport_status)
+            }
+            Wire::Direct(endpoint) => endpoint.call(request).await,
+        }
     }
 }
 
@@ -196,7 +211,7 @@ impl Service<http::Request<Body>> for Peer {
     }
 }
 
-fn channel(endpoint: Endpoint) -> Channel {
+fn wire(endpoint: Endpoint) -> Wire {
     let settings = |uri: Uri| {
         Channel::builder(uri)
             .connect_timeout(CONNECT_TIMEOUT)
@@ -204,7 +219,8 @@ fn channel(endpoint: Endpoint) -> Channel {
             .http2_keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10))
     };
-    match endpoint {
+    let channel = match endpoint {
+        Endpoint::Direct(endpoint) => return Wire::Direct(endpoint),
         Endpoint::Tcp(uri) => settings(uri).connect_lazy(),
         Endpoint::Memory(memory) => {
             let connect = tower::service_fn(move |_: Uri| {
@@ -220,7 +236,8 @@ fn channel(endpoint: Endpoint) -> Channel {
             });
             settings(Uri::from_static("http://memory")).connect_with_connector_lazy(connect)
         }
-    }
+    };
+    Wire::Connection(channel)
 }
 
 struct Headers<'a>(&'a mut HeaderMap);

@@ -2,15 +2,21 @@
 //! source.
 //!
 //! A declared service is NOT_SERVING until it says otherwise; the process (service "") serves
-//! when all declared services do. From the drain on nothing serves any more. Liveness is
-//! not here: a process that answers lives.
+//! when all declared services do. From the drain on nothing serves any more, but [`LIVENESS`]
+//! does to the end: a process that answers lives, whatever it depends on, and whoever restarts
+//! it because a database is away or because it drains does harm.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt;
 use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
+
+/// The entry of `grpc.health.v1` that is SERVING for as long as the process answers: for
+/// liveness probes.
+pub const LIVENESS: &str = "liveness";
 
 /// Cheap to clone; clones are the same.
 #[derive(Debug, Clone)]
@@ -41,7 +47,10 @@ impl Health {
     /// No services yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { reporter: HealthReporter::new(), state: Arc::default() }
+        let reporter = HealthReporter::new();
+        // Nobody else has the reporter yet, so its lock is free and this does not wait.
+        let _done = reporter.set_service_status(LIVENESS, ServingStatus::Serving).now_or_never();
+        Self { reporter, state: Arc::default() }
     }
 
     /// Announces a service (`rapport.profile.v1.ProfileService`) that is not serving yet, or

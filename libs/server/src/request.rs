@@ -53,6 +53,7 @@ impl Call {
             scopes: std::collections::HashSet::new(),
             internal: true,
             token_id: String::new(),
+            browser: None,
         };
         Self {
             principal: Arc::new(principal),

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use tonic::service::Routes;
+use tonic::{Code, Status};
 
 use crate::auth::{self, Table};
 use crate::drain::Drain;
@@ -21,8 +22,10 @@ use crate::layers::request_id::Ids;
 use crate::layers::route::{Route, Surface};
 use crate::layers::shed::Shed;
 use crate::layers::trace::Trace;
-use crate::layers::{Mounted, Rpc, Stack};
+use crate::layers::{Mounted, Request, Response, Rpc, Stack};
+use crate::request::Ending;
 use crate::settings;
+use crate::status::plain;
 use crate::token::Verifier;
 
 /// The largest request message. More is RESOURCE_EXHAUSTED `MESSAGE_TOO_LARGE`.
@@ -146,10 +149,24 @@ impl Server {
 }
 
 /// Services with their layers. [`Endpoint::listen`] offers them on TCP,
-/// [`Endpoint::memory`] inside the process.
+/// [`Endpoint::memory`] inside the process, [`crate::client::Endpoint::Direct`] there without a
+/// connection.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     pub(crate) stack: Stack,
     pub(crate) settings: Arc<settings::Server>,
     pub(crate) drain: Drain,
+}
+
+impl Endpoint {
+    /// Through all layers without a connection, until the end of the drain. Like one, it
+    /// carries headers and messages and nothing else.
+    pub(crate) async fn call(&self, mut request: Request) -> Result<Response, Status> {
+        if self.drain.idle().is_cancelled() {
+            return Err(plain(Code::Unavailable, "UNAVAILABLE", "the server is shutting down"));
+        }
+        request.extensions_mut().clear();
+        request.extensions_mut().insert(Ending(self.drain.token()));
+        Ok(self.stack.call(request).await)
+    }
 }

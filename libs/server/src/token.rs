@@ -93,6 +93,18 @@ pub struct Claims {
     /// Separated by spaces.
     #[serde(default)]
     pub scope: String,
+    /// Only of a token for browsers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub browser: Option<Browser>,
+}
+
+/// What a token for browsers says besides: it may stand in the address of a stream, and pages
+/// of other origins than these are refused by the gateway.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Browser {
+    /// `https://shop.example`; empty means any that the gateway's settings allow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
 }
 
 /// Who is calling, as the verified token says. In the extensions of every request that needs
@@ -109,6 +121,8 @@ pub struct Principal {
     pub internal: bool,
     /// For audit and revocation.
     pub token_id: String,
+    /// The token is one for browsers.
+    pub browser: Option<Browser>,
 }
 
 /// What to put into a new token.
@@ -174,6 +188,26 @@ impl Signer {
     /// # Errors
     /// [`Error::Sign`].
     pub fn issue(&self, grant: &Grant<'_>) -> Result<(String, String), Error> {
+        self.issue_with(grant, None)
+    }
+
+    /// The same for a browser.
+    ///
+    /// # Errors
+    /// [`Error::Sign`].
+    pub fn issue_for_browser(
+        &self,
+        grant: &Grant<'_>,
+        browser: Browser,
+    ) -> Result<(String, String), Error> {
+        self.issue_with(grant, Some(browser))
+    }
+
+    fn issue_with(
+        &self,
+        grant: &Grant<'_>,
+        browser: Option<Browser>,
+    ) -> Result<(String, String), Error> {
         let now = now_seconds();
         let token_id = Uuid::now_v7().to_string();
         let claims = Claims {
@@ -185,6 +219,7 @@ impl Signer {
             jti: token_id.clone(),
             tenant: grant.tenant.uuid(),
             scope: grant.scopes.join(" "),
+            browser,
         };
         Ok((self.sign(&claims)?, token_id))
     }
@@ -298,6 +333,7 @@ impl Verifier {
                     scopes,
                     internal: audience == Audience::Internal,
                     token_id: claims.jti,
+                    browser: claims.browser,
                 };
                 // Only services speak for no tenant at all.
                 let bound = principal.internal || !claims.tenant.is_nil();

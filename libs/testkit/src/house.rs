@@ -120,6 +120,12 @@ impl House {
         self.verifier.clone()
     }
 
+    /// Signs the tokens of callers from outside.
+    #[must_use]
+    pub fn signer(&self) -> Signer {
+        self.public.clone()
+    }
+
     /// A token of a caller from outside, good for an hour.
     ///
     /// # Errors

@@ -22,17 +22,27 @@ use crate::metrics::Metrics;
 pub struct Deps {
     /// Knows write keys, which are tokens.
     pub verifier: server::token::Verifier,
+    /// Issues tokens for browsers.
+    pub signer: server::token::Signer,
     /// Ends and owns every connection.
     pub drain: Drain,
     /// The services that it calls.
     pub peers: Peers,
 }
 
-/// The services that the gateway calls.
-#[derive(Debug)]
+/// The services that the gateway calls, each with its caller's own token.
+#[derive(Debug, Clone)]
 pub struct Peers {
-    /// Takes the events.
+    /// `rapport.identity.v1`.
+    pub identity: Peer,
+    /// `rapport.profile.v1`; takes the events.
     pub profile: Peer,
+    /// `rapport.scoring.v1`.
+    pub scoring: Peer,
+    /// `rapport.routing.v1`.
+    pub routing: Peer,
+    /// `rapport.feedback.v1`.
+    pub feedback: Peer,
 }
 
 /// The gateway cannot be built.

@@ -274,6 +274,7 @@ fn claims(tenant: TenantId) -> Claims {
         jti: Uuid::now_v7().to_string(),
         tenant: tenant.uuid(),
         scope: "profile:read".to_owned(),
+        browser: None,
     }
 }
 

@@ -59,6 +59,7 @@ mod tests {
             scopes: std::iter::once(scope.to_owned()).collect(),
             internal,
             token_id: String::new(),
+            browser: None,
         };
         let code = |rule: Option<Rule>, caller: Option<Principal>| {
             check(rule.as_ref(), caller.as_ref()).err().map(|status| status.code())

@@ -35,6 +35,34 @@ async fn tenant_deadline_request_id_and_trace_travel_along() {
 }
 
 #[tokio::test]
+async fn without_a_connection_a_call_passes_the_same_layers() {
+    let fixture = Fixture::new("").await;
+    let call = Call::background(tenant()).within(Duration::from_millis(900));
+    let answer = unary(fixture.direct_peer().during(&call), "Describe", "").await.unwrap();
+    let words: Vec<&str> = answer.split(' ').collect();
+    assert_eq!((words[0], words[1]), (tenant().to_string().as_str(), "true"));
+
+    let reader = fixture.direct_peer().bearing(fixture.token(&["probe:read"]).into());
+    let error = unary(reader.during(&call), "Work", "0").await.unwrap_err();
+    assert_eq!(error.code(), Code::PermissionDenied);
+    let nobody = fixture.direct_peer().bearing("".into());
+    let error = unary(nobody, "Echo", "x").await.unwrap_err();
+    assert_eq!(error.code(), Code::Unauthenticated);
+    let short = Call::background(tenant()).within(Duration::from_millis(50));
+    let error = unary(fixture.direct_peer().during(&short), "Work", "60000").await.unwrap_err();
+    assert_eq!(error.code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn without_a_connection_there_is_no_call_after_the_drain_either() {
+    let fixture = Fixture::new("").await;
+    let peer = fixture.direct_peer();
+    assert_eq!(unary(peer.clone(), "Echo", "x").await.unwrap(), "x");
+    fixture.server.drain().run(fixture.server.health()).await;
+    assert_eq!(unary(peer, "Echo", "x").await.unwrap_err().code(), Code::Unavailable);
+}
+
+#[tokio::test]
 async fn a_callers_own_token_travels_in_place_of_an_internal_one() {
     let fixture = Fixture::new("").await;
     let call = Call::background(tenant());

@@ -207,6 +207,10 @@ impl Fixture {
         self.peer_at(client::Endpoint::Memory(self.endpoint.memory()))
     }
 
+    pub(crate) fn direct_peer(&self) -> Peer {
+        self.peer_at(client::Endpoint::Direct(self.endpoint.clone()))
+    }
+
     pub(crate) fn tcp_peer(&self, address: SocketAddr) -> Peer {
         self.peer_at(client::Endpoint::Tcp(format!("http://{address}").parse().unwrap()))
     }

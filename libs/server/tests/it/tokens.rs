@@ -27,6 +27,7 @@ fn claims() -> Claims {
         jti: "t1".to_owned(),
         tenant: tenant().uuid(),
         scope: "probe:read".to_owned(),
+        browser: None,
     }
 }
 

@@ -85,11 +85,18 @@ impl World {
         clones: Vec<TestDatabase>,
     ) -> Self {
         let endpoint = profile.clone().unwrap_or_else(|| Endpoint::Later(Later::default()));
+        let peer = |at: Endpoint| Peer::new(at, house.internal_tokens("gateway"));
+        let away = || peer(Endpoint::Later(Later::default()));
         let deps = gateway::Deps {
             verifier: house.verifier(),
+            signer: house.signer(),
             drain: house.drain.clone(),
             peers: gateway::Peers {
-                profile: Peer::new(endpoint, house.internal_tokens("gateway")),
+                identity: away(),
+                profile: peer(endpoint),
+                scoring: away(),
+                routing: away(),
+                feedback: away(),
             },
         };
         let layer = Layer::toml("test", format!("[gateway]\n{lines}"));

@@ -127,9 +127,20 @@ impl Alone<'_> {
 
     fn gateway(&self, registry: &mut Registry) -> anyhow::Result<gateway::Gateway> {
         let config = gateway::Config::load(&section(self.layers, gateway::NAME))?;
-        let peers = gateway::Peers { profile: self.peer("profile", gateway::NAME)? };
-        let deps =
-            gateway::Deps { verifier: self.keys.verifier(), drain: self.drain.clone(), peers };
+        let peer = |to: &str| self.peer(to, gateway::NAME);
+        let peers = gateway::Peers {
+            identity: peer("identity")?,
+            profile: peer("profile")?,
+            scoring: peer("scoring")?,
+            routing: peer("routing")?,
+            feedback: peer("feedback")?,
+        };
+        let deps = gateway::Deps {
+            verifier: self.keys.verifier(),
+            signer: self.keys.signer.clone(),
+            drain: self.drain.clone(),
+            peers,
+        };
         // Under the names that `up` gives.
         let registry = registry.sub_registry_with_prefix(gateway::NAME);
         Ok(gateway::build(config, deps, registry)?)

@@ -95,14 +95,19 @@ pub async fn assemble(
     )?;
 
     let wiring = Wiring { keys: &keys, drain: &drain, registry: &mut registry, caches: &caches };
-    let (public, profile) = build_all(layers, wiring, databases, &server).await?;
+    let public = build_all(layers, wiring, databases, &server).await?;
+    let public = server.mount(public, Surface::Public)?;
 
     let rpc = listeners.rpc.local_addr()?;
-    server.mount(public, Surface::Public)?.listen(listeners.rpc);
+    public.listen(listeners.rpc);
     let http = listeners.http.local_addr()?;
-    let peers = gateway::Peers { profile: Peer::new(profile, keys.internal_tokens("gateway")) };
     let config = gateway::Config::load(&section(layers, gateway::NAME))?;
-    let deps = gateway::Deps { verifier: keys.verifier(), drain: drain.clone(), peers };
+    let deps = gateway::Deps {
+        verifier: keys.verifier(),
+        signer: keys.signer.clone(),
+        drain: drain.clone(),
+        peers: gateway_peers(&public, &keys),
+    };
     gateway::build(config, deps, registry.sub_registry_with_prefix("gateway"))?
         .listen(listeners.http);
     for service in SERVICES {
@@ -134,14 +139,30 @@ struct Wiring<'a, C> {
     caches: &'a C,
 }
 
+/// The gateway sees what callers from outside see, and calls it without a connection: its
+/// own callers have one already.
+fn gateway_peers(public: &server::Endpoint, keys: &Keys) -> gateway::Peers {
+    let peer = || {
+        let endpoint = Endpoint::Direct(public.clone());
+        Peer::new(endpoint, keys.internal_tokens(gateway::NAME))
+    };
+    gateway::Peers {
+        identity: peer(),
+        profile: peer(),
+        scoring: peer(),
+        routing: peer(),
+        feedback: peer(),
+    }
+}
+
 /// Builds the services and connects them in a circle: identity → profile → scoring →
-/// routing → feedback → scoring. Answers the routes of the public port and profile's endpoint.
+/// routing → feedback → scoring. Answers the routes of the public port.
 async fn build_all<C: Fn(&str) -> anyhow::Result<Cache>>(
     layers: &[settings::Layer],
     mut wiring: Wiring<'_, C>,
     databases: Databases,
     server: &Server,
-) -> anyhow::Result<(Routes, Endpoint)> {
+) -> anyhow::Result<Routes> {
     let later: [Later; 5] = Default::default();
     let [identity_at, profile_at, scoring_at, routing_at, feedback_at] = later.clone();
     let tokens = wiring.keys.clone();
@@ -190,7 +211,7 @@ async fn build_all<C: Fn(&str) -> anyhow::Result<Cache>>(
         // Each has a fallback of its own; authorisation refuses what is in no table.
         router = router.merge(routes.into_axum_router().reset_fallback());
     }
-    Ok((Routes::from(router), Endpoint::Later(profile_at)))
+    Ok(Routes::from(router))
 }
 
 impl<C> Wiring<'_, C> {
