@@ -7,11 +7,13 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo up test check gen bench faults setup clean \
-	fmt-check proto-check clippy tests docs licences
+	fmt-check proto-check typescript clippy tests docs licences
 
 SHELL := /bin/bash
 STEP := scripts/step
 BUF := tests/node/node_modules/.bin/buf
+IN_TYPESCRIPT := env -C clients/typescript
+BUF_HERE := ../../$(BUF)
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # CI builds exactly what is committed; at a desk a new dependency may extend the lock file.
 LOCKED := $(if $(CI),--locked)
@@ -31,13 +33,14 @@ up: setup ## build, then run the whole suite on a private Postgres and Redis unt
 		cargo build --release --workspace --bin rapport $(LOCKED)
 	@exec $(TARGET_DIR)/release/rapport up $(ARGS)
 
-test: setup fmt-check proto-check clippy tests ## everything that must be green: format, lints, contracts, all tests
+test: setup fmt-check proto-check typescript clippy tests ## everything that must be green: format, lints, contracts, all tests
 
-check: setup fmt-check proto-check clippy docs licences ## format, lints, contracts and documentation, without running tests
+check: setup fmt-check proto-check typescript clippy docs licences ## format, lints, contracts and documentation, without running tests
 
 gen: setup ## write the Rust code of the contracts anew from proto/
 	@# With -p on purpose: the other crates may not compile before the new code is there.
 	@$(STEP) "generate libs/contracts" env UPDATE_CONTRACTS=1 cargo test -p contracts --test generated
+	@$(STEP) "generate clients/typescript/src/gen" $(IN_TYPESCRIPT) $(BUF_HERE) generate
 	@$(STEP) "generate docs/errors.md and docs/config.md" env UPDATE_DOCS=1 cargo test -p contracts --test docs
 
 bench: setup ## measure, each figure beside its floor in the same run (takes minutes, wants a quiet machine)
@@ -51,7 +54,7 @@ setup: ## install what is missing (a no-op of a blink when nothing is)
 
 clean: ## remove what was built or installed here; keeps the data of `make up`
 	@cargo clean
-	@rm -rf tests/node/node_modules clients/typescript/node_modules clients/typescript/dist tests/python/.venv
+	@rm -rf tests/node/node_modules tests/sdks/node_modules clients/typescript/node_modules clients/typescript/dist tests/python/.venv
 
 # -- the steps of test and check, the cheapest first --
 
@@ -61,6 +64,12 @@ fmt-check:
 proto-check:
 	@$(STEP) "contracts: lint" $(BUF) lint proto
 	@$(STEP) "contracts: format" $(BUF) format --diff --exit-code proto
+	@$(STEP) "contracts: TypeScript (make gen writes it)" $(IN_TYPESCRIPT) sh -c \
+		'$(BUF_HERE) generate -o dist/again && diff -r dist/again/src/gen src/gen'
+
+typescript:
+	@$(STEP) "TypeScript client" $(IN_TYPESCRIPT) sh -c \
+		'node_modules/.bin/tsc && node --test dist/test/*.test.js'
 
 clippy:
 	@$(STEP) "clippy" cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
