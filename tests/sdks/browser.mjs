@@ -1,0 +1,122 @@
+// @segment/analytics-next in headless Chromium, from a page of another origin than the host.
+//
+//   node browser.mjs HOST WRITE_KEY [EVENTS] [WAVES AT A TIME] [--single]
+//
+// In batches unless `--single` says one request per event, which is its default. Nothing but the
+// answers of the network says what it delivered: its promises are kept before that.
+import { createServer } from 'node:http'
+import { accessSync, constants, createReadStream, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { basename, delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+import { chromium } from 'playwright-core'
+
+import { BATCH, deliver, drained, failed, host, report, settled, writeKey } from './delivery.mjs'
+
+const single = process.argv.includes('--single')
+const bundle = fileURLToPath(new URL('node_modules/@segment/analytics-next/dist/umd/', import.meta.url))
+
+/** The program of a browser; scripts/setup looks for the same names. */
+function browser() {
+  for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
+    for (const folder of process.env.PATH.split(delimiter)) {
+      try {
+        accessSync(join(folder, name), constants.X_OK)
+        return join(folder, name)
+      } catch {
+        // not here
+      }
+    }
+  }
+  throw new Error('no chromium in the path: run scripts/setup')
+}
+
+/** The site that the page belongs to: it has the library, and no events. */
+async function site() {
+  const server = createServer((request, response) => {
+    if (request.url === '/') {
+      response.setHeader('content-type', 'text/html')
+      response.end('<!doctype html><title>A shop</title><script src="/index.js"></script>')
+      return
+    }
+    const file = createReadStream(join(bundle, basename(new URL(request.url, 'http://site').pathname)))
+    file.on('error', () => response.writeHead(404).end())
+    response.setHeader('content-type', 'text/javascript')
+    file.pipe(response)
+  })
+  await new Promise((listening) => server.listen(0, '127.0.0.1', listening))
+  return server
+}
+
+const profile = mkdtempSync(join(tmpdir(), 'rapport-browser-'))
+const shop = await site()
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath: browser(),
+  headless: true,
+  args: [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+    '--disable-dev-shm-usage',
+  ],
+})
+const page = await context.newPage()
+page.on('pageerror', failed)
+
+// Events by their number, once a request that carries them is answered with 200.
+const answered = new Set()
+page.on('response', (response) => {
+  const request = response.request()
+  if (request.method() !== 'POST' || response.status() !== 200) return
+  const body = request.postDataJSON()
+  for (const { traits, properties } of body.batch ?? [body]) {
+    const { n } = properties ?? traits
+    if (answered.has(n)) continue
+    answered.add(n)
+    settled()
+  }
+})
+
+await page.goto(`http://127.0.0.1:${shop.address().port}/`)
+await page.evaluate(
+  async ({ host, writeKey, single, size }) => {
+    const batching = { strategy: 'batching', config: { size, timeout: 100, maxRetries: 20 } }
+    const apiHost = `${new URL(host).host}/v1`
+    const deliveryStrategy = single ? undefined : batching
+    const [analytics] = await window.AnalyticsNext.AnalyticsBrowser.load(
+      { writeKey, cdnURL: host },
+      { integrations: { 'Segment.io': { apiHost, protocol: 'http', deliveryStrategy } } }
+    )
+    window.undelivered = []
+    analytics.on('error', (error) => window.undelivered.push(String(error?.reason ?? error)))
+    window.send = (events) => {
+      for (const { type, message } of events) {
+        if (type === 'identify') analytics.identify(message.userId, message.traits)
+        else if (type === 'page') analytics.page(message.name, message.properties)
+        else analytics.track(message.event, message.properties)
+      }
+    }
+  },
+  { host, writeKey, single, size: BATCH }
+)
+
+let wave = []
+const send = () => page.evaluate((events) => window.send(events), wave.splice(0)).catch(failed)
+// A browser belongs to one person, who is known from the first event on.
+await deliver((event) => {
+  wave.push(event)
+  if (wave.length === BATCH) send()
+}, 1)
+send()
+await drained()
+for (const error of await page.evaluate(() => window.undelivered)) failed(error)
+
+await context.close()
+shop.close()
+rmSync(profile, { recursive: true, force: true })
+report()
