@@ -6,13 +6,16 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, Postgres, Transaction};
 
 use crate::error::{Cause, Error};
+use crate::pool_metrics::{Gauges, Pools};
 
 /// How to reach the database and what to allow there.
 #[derive(Clone)]
@@ -65,6 +68,7 @@ impl fmt::Debug for Options {
 #[derive(Debug, Clone)]
 pub struct Database {
     pool: PgPool,
+    pools: Arc<Pools>,
 }
 
 /// Idle connections older than this are pinged before use.
@@ -115,7 +119,9 @@ impl Database {
                 })
             })
             .connect_lazy_with(connect);
-        Ok(Self { pool })
+        let pools = Arc::<Pools>::default();
+        pools.add(&pool);
+        Ok(Self { pool, pools })
     }
 
     /// A second pool of the same size, lazily connected, whose sessions plan every statement
@@ -135,7 +141,14 @@ impl Database {
             ("enable_mergejoin", "off"),
             ("plan_cache_mode", "force_generic_plan"),
         ]);
-        Self { pool: self.pool.options().clone().connect_lazy_with(connect) }
+        let pool = self.pool.options().clone().connect_lazy_with(connect);
+        self.pools.add(&pool);
+        Self { pool, pools: Arc::clone(&self.pools) }
+    }
+
+    /// Shows how full the pools are, the keyed one among them.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(Gauges(Arc::clone(&self.pools))));
     }
 
     /// The pool, for reads with `sqlx` directly.
@@ -157,6 +170,7 @@ impl Database {
     fn explain(&self, error: sqlx::Error) -> Error {
         match error {
             sqlx::Error::PoolTimedOut if self.is_exhausted() => {
+                self.pools.refuse();
                 Error::Busy(Cause::new("all connections of the pool are in use"))
             }
             other => Error::from(other).before_commit(),

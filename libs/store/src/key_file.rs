@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -44,6 +44,23 @@ pub enum Error {
     /// The keys cannot be made.
     #[error(transparent)]
     Store(#[from] crate::Error),
+}
+
+/// The permissions of a secret file, if more than this process may read it.
+///
+/// Its own file must be for its owner alone. A file that belongs to another account is there
+/// because that account hands it over, and then its group is the way: Kubernetes mounts a
+/// secret as `root:fsGroup` with mode 0440.
+#[must_use]
+pub fn too_open(file: &fs::Metadata) -> Option<u32> {
+    let mode = file.mode() & 0o777;
+    let is_own = file.uid() == rustix::process::geteuid().as_raw();
+    is_too_open(mode, is_own).then_some(mode)
+}
+
+const fn is_too_open(mode: u32, is_own: bool) -> bool {
+    let forbidden = if is_own { 0o077 } else { 0o037 };
+    mode & forbidden != 0
 }
 
 /// The text of a secret, wiped when dropped.
@@ -98,12 +115,11 @@ impl KeyRing {
     /// Reads a key ring.
     ///
     /// # Errors
-    /// [`Error::TooOpen`] if group or others have any permission, [`Error::Malformed`],
-    /// [`Error::Io`].
+    /// [`Error::TooOpen`] if others have any permission (see [`too_open`]),
+    /// [`Error::Malformed`], [`Error::Io`].
     pub fn load(path: &Path) -> Result<Self, Error> {
         let access = |source| Error::Io { path: path.to_owned(), source };
-        let mode = fs::metadata(path).map_err(access)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
+        if let Some(mode) = too_open(&fs::metadata(path).map_err(access)?) {
             return Err(Error::TooOpen { path: path.to_owned(), mode });
         }
         let text = Zeroizing::new(fs::read_to_string(path).map_err(access)?);
@@ -189,5 +205,26 @@ impl KeyRing {
             token: Single { key: Encoded::of(&self.token) },
         };
         toml::to_string(&file).map(Zeroizing::new).map_err(io::Error::other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_too_open;
+
+    #[test]
+    fn a_group_may_read_only_what_another_account_hands_over() {
+        for (mode, is_own, refused) in [
+            (0o600, true, false),
+            (0o400, true, false),
+            (0o440, true, true),
+            (0o604, true, true),
+            (0o440, false, false), // as Kubernetes mounts a secret for an fsGroup
+            (0o400, false, false),
+            (0o460, false, true),
+            (0o444, false, true),
+        ] {
+            assert_eq!(is_too_open(mode, is_own), refused, "{mode:o}, own: {is_own}");
+        }
     }
 }

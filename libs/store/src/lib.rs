@@ -61,6 +61,7 @@ pub mod key_file;
 pub mod keys;
 pub mod migrate;
 pub mod page_token;
+mod pool_metrics;
 pub mod resource;
 pub mod schema;
 pub mod tenant_keys;

@@ -194,3 +194,29 @@ async fn a_keyed_session_plans_by_the_whole_key_also_while_a_table_is_empty() {
     let whole_key = "((tenant_id = k.tenant_id) AND (shard = k.shard) AND (id = k.id))";
     assert!(plan.iter().any(|line| line.contains(whole_key)), "{plan:#?}");
 }
+
+#[tokio::test]
+async fn a_full_pool_shows_and_those_it_refuses_are_counted() {
+    let (clone, _database) = database().await;
+    let mut options = options(clone.url());
+    (options.max_connections, options.acquire_timeout) = (2, Duration::from_millis(200));
+    let database = Database::connect(&options).await.unwrap();
+    let keyed = database.keyed();
+    let mut registry = prometheus_client::registry::Registry::default();
+    database.register(registry.sub_registry_with_label(("service".into(), "notes".into())));
+    let scrape = || {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    };
+    let shows = |line: &str| assert!(scrape().contains(line), "{line} in\n{}", scrape());
+
+    shows("db_client_connections_max{service=\"notes\"} 4\n");
+    let held = [database.acquire().await.unwrap(), database.acquire().await.unwrap()];
+    let one_more = keyed.acquire().await.unwrap();
+    shows("db_client_connections_used{service=\"notes\"} 3\n");
+    shows("db_client_connection_refusals_total{service=\"notes\"} 0\n");
+    assert!(matches!(database.begin().await.unwrap_err(), Error::Busy(_)));
+    shows("db_client_connection_refusals_total{service=\"notes\"} 1\n");
+    drop((held, one_more));
+}

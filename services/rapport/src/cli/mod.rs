@@ -5,6 +5,7 @@
 mod apply;
 mod demo;
 mod doctor;
+mod keys;
 mod migrate;
 mod serve;
 mod token;
@@ -46,6 +47,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Bring the schema of a service's database to the newest version.
     Migrate(migrate::Arguments),
+    /// Make the keys of an installation: what encrypts, and what signs tokens.
+    Keys(keys::Arguments),
     /// Make a token for a tenant.
     Token(token::Arguments),
     /// Save configuration resources from YAML files.
@@ -92,6 +95,7 @@ pub async fn run(cli: Cli, context: Context) -> anyhow::Result<()> {
         Command::Up(arguments) => up::run(arguments, context.pg_bin(), layers()?).await,
         Command::Serve(arguments) => serve::run(arguments, layers()?).await,
         Command::Migrate(arguments) => migrate::run(arguments, layers()?).await,
+        Command::Keys(arguments) => keys::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Apply(arguments) => apply::run(arguments).await,
         Command::Doctor(arguments) => doctor::run(arguments, &context).await,

@@ -156,6 +156,7 @@ impl Alone<'_> {
                     drain: self.drain.clone(),
                     $($peers)*
                 };
+                deps.database.register(registry);
                 let config = $name::Config::load(&section(self.layers, service))?;
                 $name::build(config, deps, registry).await?.own
             }};

@@ -181,6 +181,7 @@ async fn build_all<C: Fn(&str) -> anyhow::Result<Cache>>(
             };
             let config = $name::Config::load(&section(layers, $name::NAME))?;
             let registry = wiring.labelled($name::NAME);
+            deps.database.register(registry);
             $name::build(config, deps, registry)
                 .await
                 .with_context(|| format!("building {}", $name::NAME))?

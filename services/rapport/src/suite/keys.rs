@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -76,8 +76,7 @@ fn signer(path: &Path) -> anyhow::Result<Signer> {
         write_new(path, pem.as_bytes()).with_context(|| format!("creating {}", path.display()))?;
     }
     let reading = || format!("reading {}", path.display());
-    let mode = fs::metadata(path).with_context(reading)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if let Some(mode) = store::key_file::too_open(&fs::metadata(path).with_context(reading)?) {
         bail!("{} has mode {mode:o}: others may read it, set it to 600", path.display());
     }
     let pem = fs::read_to_string(path).with_context(reading)?;
@@ -109,6 +108,8 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
