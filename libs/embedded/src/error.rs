@@ -43,6 +43,12 @@ pub enum Error {
     /// `initdb` failed.
     #[error("initdb failed: {0}")]
     Initialise(String),
+    /// There is a data directory where one shall be put.
+    #[error("{} is there already: choose another directory", .0.display())]
+    Occupied(PathBuf),
+    /// A base backup cannot be used.
+    #[error("the base backup cannot be used: {0}")]
+    Unsound(String),
     /// The server did not become ready in time, or ended at once.
     #[error("{server} did not become ready within {} s: {reason}", waited.as_secs())]
     NotReady {

@@ -85,6 +85,12 @@ pub(crate) fn recorded_socket_directory(dir: &Path) -> PathBuf {
     dir.join("socket_directory")
 }
 
+/// A 0700 directory of the account.
+pub(crate) fn private_directory(path: &Path, account: &Account) -> Result<(), Error> {
+    make_private(path)?;
+    account.own(path)
+}
+
 fn make_private(path: &Path) -> Result<(), Error> {
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => Ok(()),

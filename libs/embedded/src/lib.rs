@@ -24,6 +24,6 @@ mod survey;
 
 pub use error::Error;
 pub use layout::lock;
-pub use postgres::{Listen, Postgres, PostgresOptions};
+pub use postgres::{Incoming, Listen, Postgres, PostgresOptions, Unpacking};
 pub use redis::{Redis, RedisOptions};
 pub use server::{Care, OnDrop};

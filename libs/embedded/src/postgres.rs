@@ -1,8 +1,11 @@
 //! A private Postgres: options, addresses, and the engine behind the handle.
 
 mod cluster;
+mod incoming;
 mod probe;
 mod settings;
+
+pub use incoming::{Incoming, Unpacking};
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -52,6 +55,9 @@ pub struct PostgresOptions {
     pub shared_buffers_mib: u32,
     /// `max_wal_size` in MiB.
     pub max_wal_size_mib: u32,
+    /// Finished segments of the write-ahead log are put into [`PostgresOptions::spool`], at the latest
+    /// after this time. Whoever asks for it must take them away from there.
+    pub archive: Option<Duration>,
     /// Further settings as (name, value), after and above all others.
     pub settings: Vec<(String, String)>,
     /// Supervision and cleaning up.
@@ -70,6 +76,7 @@ impl PostgresOptions {
             max_connections: 100,
             shared_buffers_mib: 64,
             max_wal_size_mib: 1024,
+            archive: None,
             settings: Vec::new(),
             care: Care::default(),
         }
@@ -92,6 +99,9 @@ impl Postgres {
         let dir = layout::prepare(&options.dir, &account)?;
         let lock = layout::lock(&dir, options.care.start_limit).await?;
         let socket_directory = layout::socket_directory(&dir, &account)?;
+        if options.archive.is_some() {
+            layout::private_directory(&options.spool(), &account)?;
+        }
         let data = dir.join("data");
         let port = choose_port(&dir, &data, options.listen)?;
         let password = cluster::password(&dir, &account)?;
@@ -106,8 +116,7 @@ impl Postgres {
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         let engine = self.server.engine();
-        let host = encode(&engine.socket_directory.to_string_lossy());
-        format!("postgres://{SUPERUSER}@{host}:{port}/{database}", port = engine.port)
+        socket_url(&engine.socket_directory, engine.port, database)
     }
 
     /// The address of a database through 127.0.0.1, password included: a secret.
@@ -159,6 +168,11 @@ impl Postgres {
     pub async fn stop(self) -> Result<(), Error> {
         self.server.stop().await
     }
+}
+
+pub(crate) fn socket_url(directory: &Path, port: u16, database: &str) -> String {
+    let host = encode(&directory.to_string_lossy());
+    format!("postgres://{SUPERUSER}@{host}:{port}/{database}")
 }
 
 /// Percent-encodes what may not stand in the host part of an address.

@@ -44,7 +44,7 @@ impl PostgresEngine {
             }
             match self.run_initdb(&bin, &unfinished, locale)? {
                 Ok(()) => {
-                    self.record_compression(&bin, &unfinished)?;
+                    record_compression(&bin, &self.dir, &unfinished, &self.account)?;
                     return fs::rename(&unfinished, &self.data).map_err(at(&self.data));
                 }
                 Err(said) => complaint = said,
@@ -80,20 +80,29 @@ impl PostgresEngine {
         Ok(Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
     }
 
-    /// Asks this build of the server, once, whether it knows lz4.
-    fn record_compression(&self, bin: &Path, data: &Path) -> Result<(), Error> {
-        let program = bin.join("postgres");
-        let output = bare_command(&program, &self.dir, &self.account)
-            .arg("-D")
-            .arg(data)
-            .args(["-c", "wal_compression=lz4", "-C", "wal_compression"])
-            .output()
-            .map_err(at(&program))?;
-        let method = if output.status.success() { "lz4" } else { "on" };
-        layout::write_private(&self.compression_record(), method, &self.account)
-    }
-
     pub(super) fn compression_record(&self) -> PathBuf {
-        self.dir.join("wal_compression")
+        compression_record(&self.dir)
     }
+}
+
+fn compression_record(dir: &Path) -> PathBuf {
+    dir.join("wal_compression")
+}
+
+/// Asks this build of the server, once, whether it knows lz4.
+pub(super) fn record_compression(
+    bin: &Path,
+    dir: &Path,
+    data: &Path,
+    account: &Account,
+) -> Result<(), Error> {
+    let program = bin.join("postgres");
+    let output = bare_command(&program, dir, account)
+        .arg("-D")
+        .arg(data)
+        .args(["-c", "wal_compression=lz4", "-C", "wal_compression"])
+        .output()
+        .map_err(at(&program))?;
+    let method = if output.status.success() { "lz4" } else { "on" };
+    layout::write_private(&compression_record(dir), method, account)
 }

@@ -1,6 +1,7 @@
 //! The configuration of a private server, written whole at each launch.
 
 use std::fs;
+use std::time::Duration;
 
 use super::{Listen, PostgresEngine};
 
@@ -8,8 +9,23 @@ use super::{Listen, PostgresEngine};
 pub(super) const ACCESS: &str = "\
 # Written at each start.
 local all all trust
+local replication all trust
 host all all 127.0.0.1/32 scram-sha-256
 ";
+
+/// Puts each finished segment of the log into `spool` beside the data, whole and on the disk before
+/// it has its name. The server works in its data directory, so no path needs quoting. A segment that
+/// is put there twice, because the server went down in between, is the same one.
+const ARCHIVE_COMMAND: &str = "cp %p ../spool/%f.new && sync -d ../spool/%f.new \
+    && mv -f ../spool/%f.new ../spool/%f && sync ../spool";
+
+fn archive(latest: Duration) -> [(&'static str, String); 3] {
+    [
+        ("archive_mode", "on".to_owned()),
+        ("archive_command", ARCHIVE_COMMAND.to_owned()),
+        ("archive_timeout", format!("{}s", latest.as_secs().max(1))),
+    ]
+}
 
 impl PostgresEngine {
     pub(super) fn configuration(&self) -> String {
@@ -35,6 +51,9 @@ impl PostgresEngine {
             ("full_page_writes", switch.to_owned()),
             ("wal_compression", compression.unwrap_or_else(|_| "on".to_owned())),
         ];
+        if let Some(latest) = options.archive {
+            lines.extend(archive(latest));
+        }
         // Short keyed statements on two cores: parallel plans and JIT only cost start-up.
         let fixed = [
             ("jit", "off"),
