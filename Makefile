@@ -6,7 +6,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo up test check gen bench faults setup clean \
+.PHONY: help demo up test check gen bench faults k8s-check setup clean \
 	fmt-check proto-check typescript clippy tests docs licences
 
 SHELL := /bin/bash
@@ -48,6 +48,9 @@ bench: setup ## measure, each figure beside its floor in the same run (takes min
 
 faults: setup ## kill, restart and flush the running suite with full durability (takes minutes)
 	@scripts/faults $(ARGS)
+
+k8s-check: ## render the Kubernetes overlays and check them, the image, the alerts and the dashboard (no cluster)
+	@scripts/k8s-check
 
 setup: ## install what is missing (a no-op of a blink when nothing is)
 	@scripts/setup
