@@ -19,6 +19,10 @@ pub struct Config {
     pub header_timeout_ms: u64,
     pub body_timeout_ms: u64,
     pub deadline_ms: u64,
+    pub max_api_buffer_bytes: usize,
+    pub allowed_origins: Vec<String>,
+    pub browser_scopes: Vec<String>,
+    pub browser_token_seconds: u64,
 }
 
 impl Config {
@@ -50,6 +54,7 @@ impl Config {
             let text = "gateway.max_event_bytes must be 1 to 131072";
             return Err(settings::Error::Invalid(text.to_owned()));
         }
+        crate::api::check(&config)?;
         Ok(config)
     }
 

@@ -11,6 +11,7 @@
 //! Deliberately absent: see the README.
 
 mod answer;
+mod api;
 mod batch;
 mod body;
 pub mod config;
@@ -20,6 +21,7 @@ mod segment;
 pub mod service;
 mod write_key;
 
+pub use api::{Error as ApiError, description};
 pub use config::Config;
 pub use service::{Deps, Error, Gateway, Peers, build};
 

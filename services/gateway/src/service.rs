@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::Config;
+use crate::api::Api;
 use crate::batch::{Shared, batch};
 use crate::metrics::Metrics;
 
@@ -47,7 +48,11 @@ pub struct Peers {
 
 /// The gateway cannot be built.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {}
+pub enum Error {
+    /// The contracts cannot be served.
+    #[error("the RPCs cannot be offered")]
+    Api(#[from] crate::api::Error),
+}
 
 /// Ready to listen.
 #[derive(Debug, Clone)]
@@ -60,8 +65,9 @@ pub struct Gateway {
 /// Builds the gateway.
 ///
 /// # Errors
-/// None at present.
+/// When the contracts cannot be read.
 pub fn build(config: Config, deps: Deps, registry: &mut Registry) -> Result<Gateway, Error> {
+    let api = Api::new(&config, &deps, registry)?;
     let shared = Shared {
         verifier: deps.verifier,
         profile: deps.peers.profile,
@@ -83,6 +89,7 @@ pub fn build(config: Config, deps: Deps, registry: &mut Registry) -> Result<Gate
     let router = Router::new()
         .route("/v1/batch", post(batch))
         .with_state(Arc::new(shared))
+        .merge(crate::api::routes(Arc::new(api)))
         .route("/healthz", get(health));
     Ok(Gateway { router, config: Arc::new(config), drain: deps.drain })
 }

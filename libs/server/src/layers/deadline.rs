@@ -132,7 +132,8 @@ fn shutting_down() -> Status {
 }
 
 /// `grpc-timeout`: at most eight digits and a unit. Anything else counts as absent.
-fn timeout(headers: &HeaderMap) -> Option<Duration> {
+#[must_use]
+pub fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let plain = (1..=8).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());

@@ -12,13 +12,14 @@ use super::{Around, Request, Response, Rpc, body};
 use crate::layers::metrics::code_name;
 use crate::status;
 
-/// How tonic 0.14 and prost 0.14 begin what they say about input; checked by the tests.
-const MALFORMED: [&str; 5] = [
+/// How tonic 0.14, tonic-web 0.14 and prost 0.14 begin what they say about input; checked by the tests.
+const MALFORMED: [&str; 6] = [
     "failed to decode Protobuf message",
     "Unexpected EOF decoding stream",
     "Missing request message",
     "protocol error: received message with",
     "Error decompressing",
+    "tonic-web: ", // of base64 that is none, as gRPC-Web may send it
 ];
 const TOO_LARGE: [&str; 2] =
     ["Error, decoded message length too large", "Error decompressing: size limit"];

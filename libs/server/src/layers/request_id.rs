@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 use super::{Around, Request, Response, Rpc};
@@ -26,6 +26,16 @@ pub(crate) fn current() -> Option<String> {
     CURRENT.try_with(|id| id.to_string()).ok()
 }
 
+/// The caller's, if it is decent, else a new one.
+#[must_use]
+pub fn taken_or_new(headers: &HeaderMap) -> Arc<str> {
+    let given = headers.get(&HEADER).and_then(|value| value.to_str().ok());
+    match given {
+        Some(id) if is_decent(id) => id.into(),
+        _ => Uuid::now_v7().to_string().into(),
+    }
+}
+
 /// Makes `id` the current one. The deadline layer repeats this in the task it spawns.
 pub(crate) fn within<F: Future>(id: RequestId, work: F) -> impl Future<Output = F::Output> {
     CURRENT.scope(id.0, work)
@@ -37,11 +47,7 @@ pub struct Ids;
 
 impl Around for Ids {
     async fn around<R: Rpc>(&self, mut request: Request, rest: &R) -> Response {
-        let given = request.headers().get(&HEADER).and_then(|value| value.to_str().ok());
-        let id: Arc<str> = match given {
-            Some(id) if is_decent(id) => id.into(),
-            _ => Uuid::now_v7().to_string().into(),
-        };
+        let id = taken_or_new(request.headers());
         request.extensions_mut().insert(RequestId(Arc::clone(&id)));
         let mut response = within(RequestId(Arc::clone(&id)), rest.call(request)).await;
         if let Ok(value) = HeaderValue::from_str(&id) {
