@@ -17,6 +17,7 @@ FOREIGN_KINDS = {
     ("ServiceMonitor", "monitoring.coreos.com/v1"),
     ("PrometheusRule", "monitoring.coreos.com/v1"),
     ("ExternalSecret", "external-secrets.io/v1"),
+    ("GRPCRoute", "gateway.networking.k8s.io/v1"),
 }
 
 STRINGS = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
