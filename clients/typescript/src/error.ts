@@ -91,7 +91,7 @@ function isLostConnection(error: ConnectError): boolean {
   for (let cause: unknown = error.cause, depth = 0; cause instanceof Error && depth < 8; cause = cause.cause, depth += 1) {
     const code = (cause as { code?: unknown }).code;
     if (typeof code === "string" && /^(E[A-Z]+$|ERR_HTTP2_|ERR_STREAM_|UND_ERR_)/.test(code)) return true;
-    if (cause instanceof TypeError && /fetch|network|terminated|load failed/i.test(cause.message)) return true;
+    if (cause instanceof TypeError && /fetch|network|terminated|input stream|load failed/i.test(cause.message)) return true;
   }
   return /^(http\/2 stream closed|premature|missing trailer|protocol error: (missing|premature))/i.test(error.rawMessage);
 }

@@ -8,7 +8,6 @@ export class Proxy {
   lost = 0;
   #loses = false;
   #open = new Set<Socket>();
-  #heard: (() => void)[] = [];
 
   private constructor(private readonly server: Server) {}
 
@@ -23,11 +22,6 @@ export class Proxy {
 
   get url(): string {
     return `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
-  }
-
-  /** Resolves when the suite has said something more. */
-  answered(): Promise<void> {
-    return new Promise((resolve) => this.#heard.push(resolve));
   }
 
   /** Breaks all connections as a network does: without a word of HTTP. */
@@ -54,7 +48,6 @@ export class Proxy {
       suite.write(bytes);
     });
     suite.on("data", (bytes) => {
-      this.#heard.splice(0).forEach((resolve) => resolve());
       // An acknowledgement or a window is no answer: those frames are short.
       if (this.#loses && requested && bytes.length > 64) {
         this.#loses = false;

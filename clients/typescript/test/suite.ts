@@ -7,6 +7,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Code, createRapport, paginate, RapportError, type Rapport, watch } from "../src/index.js";
+import { connect as connectWeb } from "../src/platform-web.js";
 import { EventType } from "../src/schema/profile.js";
 import { OfferState } from "../src/schema/routing.js";
 import { Proxy } from "./proxy.js";
@@ -64,30 +65,44 @@ test("pages come to an end and hold everything once", async () => {
   assert.deepEqual(seen.filter((name) => name.startsWith("page-")), names);
 });
 
-test("a watch through a connection that breaks shows each change once", async () => {
-  const proxy = await Proxy.start(baseUrl);
-  const remote = createRapport({ baseUrl: proxy.url, token });
-  const watched = await ingest(rapport, "watch-0", "watched");
-  const changes = watch(remote.profile.watchProfiles, { customerIds: [watched.customerId] }, { maxBackoffMs: 50 });
-  const versions: bigint[] = [];
-  // The first read opens the watch; what happens from then on is shown.
-  let next = changes.next();
-  await proxy.answered();
-  for (let round = 1; round <= 5; round += 1) {
-    const { profileVersion } = await ingest(rapport, `watch-${round}`, "watched");
-    const { value } = await next;
-    if (value?.change.case === "profile") versions.push(value.change.value.version);
-    assert.equal(versions.at(-1), profileVersion);
-    proxy.cut();
-    next = changes.next();
-  }
-  await ingest(rapport, "watch-6", "watched");
-  await next;
-  await changes.return();
-  assert.deepEqual(versions, versions.map((_, index) => versions[0]! + BigInt(index)));
-  assert.ok(proxy.connections >= 5, "each cut made a new connection");
-  await proxy.stop();
-});
+const transports: [string, string, (url: string) => Rapport][] = [
+  ["gRPC", baseUrl, (url) => createRapport({ baseUrl: url, token })],
+  ["gRPC-Web", setting("RAPPORT_HTTP"), (url) => createRapport({ transport: connectWeb(url, []), token })],
+];
+
+for (const [name, target, connectTo] of transports) {
+  test(`a watch over ${name} through a connection that breaks shows each change once`, async () => {
+    const proxy = await Proxy.start(target);
+    const remote = connectTo(proxy.url);
+    const user = `watched-${name}`;
+    const { customerId, profileVersion } = await ingest(rapport, "first", user);
+    const stop = new AbortController();
+    const changes = watch(remote.profile.watchProfiles, { customerIds: [customerId] }, { maxBackoffMs: 50, signal: stop.signal });
+    const versions: bigint[] = [];
+    const next = async () => {
+      const { value } = await changes.next();
+      if (value?.change.case === "profile") versions.push(value.change.value.version);
+    };
+    // A watch from now on has begun when it shows something: until then something happens.
+    let latest = profileVersion;
+    let seen = next();
+    for (let round = 1; !(await within(seen, 50)); round += 1) {
+      latest = (await ingest(rapport, `opening-${round}`, user)).profileVersion;
+    }
+    while (versions.at(-1)! < latest) await next();
+    for (let round = 1; round <= 5; round += 1) {
+      proxy.cut();
+      seen = next();
+      latest = (await ingest(rapport, `round-${round}`, user)).profileVersion;
+      await seen;
+      assert.equal(versions.at(-1), latest);
+    }
+    assert.deepEqual(versions, versions.map((_, index) => versions[0]! + BigInt(index)), "none twice, none left out");
+    assert.ok(proxy.connections >= 6, "each cut made a new connection");
+    stop.abort();
+    await proxy.stop();
+  });
+}
 
 test("a write whose answer is lost happens once", async () => {
   const proxy = await Proxy.start(baseUrl);
@@ -103,6 +118,22 @@ test("a write whose answer is lost happens once", async () => {
   assert.deepEqual(ids, [demand?.demandId]);
   await proxy.stop();
 });
+
+test("a browser's transport calls and fails through the gateway", async () => {
+  const web = createRapport({ transport: connectWeb(setting("RAPPORT_HTTP"), []), token });
+  const { customerId, profileVersion } = await ingest(web, "web-1", "web");
+  const { profile } = await web.profile.getProfile({ customerId, atLeastVersion: profileVersion });
+  assert.equal(profile?.totalEvents, 1n);
+  const wrong = await web.routing.createDemand({ customerId: "nobody", kind: "lead" }).catch((error: unknown) => error);
+  assert.ok(wrong instanceof RapportError, String(wrong));
+  assert.deepEqual([wrong.code, wrong.reason, wrong.violations[0]?.field], [Code.InvalidArgument, "INVALID_FIELD", "customer_id"]);
+});
+
+/** Whether it is settled so soon. */
+async function within(promise: Promise<unknown>, milliseconds: number): Promise<boolean> {
+  const late = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), milliseconds));
+  return Promise.race([promise.then(() => true), late]);
+}
 
 test("the examples run", async () => {
   await import("../examples/quickstart.js");
