@@ -5,12 +5,15 @@ use std::time::Duration;
 use serde::Deserialize;
 use server::settings;
 
+use crate::budget::of_body;
+use crate::forward::MAX_COST;
+
 /// Table `[gateway]`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "documented in config.default.toml, which is the reference")]
 pub struct Config {
-    pub max_in_flight: usize,
+    pub max_in_flight_bytes: usize,
     pub max_connections: usize,
     pub max_body_bytes: usize,
     pub max_inflated_bytes: usize,
@@ -19,6 +22,7 @@ pub struct Config {
     pub header_timeout_ms: u64,
     pub body_timeout_ms: u64,
     pub deadline_ms: u64,
+    pub bare_paths: bool,
     pub max_api_buffer_bytes: usize,
     pub allowed_origins: Vec<String>,
     pub browser_scopes: Vec<String>,
@@ -40,7 +44,6 @@ impl Config {
         }
         let config = settings::load::<Whole>(Self::DEFAULTS, layers)?.gateway;
         let counts = [
-            config.max_in_flight,
             config.max_connections,
             config.max_body_bytes,
             config.max_inflated_bytes,
@@ -55,7 +58,21 @@ impl Config {
             return Err(settings::Error::Invalid(text.to_owned()));
         }
         crate::api::check(&config)?;
+        let least = config.least_in_flight_bytes();
+        if !(least..=u32::MAX as usize).contains(&config.max_in_flight_bytes) {
+            return Err(settings::Error::Invalid(format!(
+                "gateway.max_in_flight_bytes must be {least} to {}, so that a body as large as \
+                 gateway.max_inflated_bytes fits into a quarter",
+                u32::MAX
+            )));
+        }
         Ok(config)
+    }
+
+    /// Four of the largest bodies: those with a key in the body have a quarter of the memory.
+    const fn least_in_flight_bytes(&self) -> usize {
+        let bodies = of_body(self.max_body_bytes) + of_body(self.max_inflated_bytes);
+        4 * (bodies + 2 * MAX_COST)
     }
 
     pub(crate) const fn header_timeout(&self) -> Duration {

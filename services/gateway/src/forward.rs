@@ -20,13 +20,16 @@ use tonic_types::StatusExt;
 
 use crate::answer::{Refusal, Rejected};
 use crate::body;
+use crate::budget::{Share, of_body};
 use crate::metrics::Metrics;
-use crate::segment::{self, Reception};
+use crate::reading::{self, Form, Read, Reception, Wrong};
 
 /// What profile takes in one call.
 const MAX_EVENTS: usize = 500;
 /// Well below the 4 MiB of a message.
 const MAX_BYTES: usize = 1024 * 1024;
+/// Small objects take ninety times the memory of their JSON.
+pub(crate) const MAX_COST: usize = 8 * 1024 * 1024;
 /// Work on fewer bytes than this is not worth another thread.
 const SMALL: usize = 16 * 1024;
 
@@ -35,6 +38,8 @@ const SMALL: usize = 16 * 1024;
 pub(crate) struct Caller {
     pub(crate) tenant: TenantId,
     pub(crate) token: Arc<str>,
+    /// Who holds the write key.
+    pub(crate) source: String,
     pub(crate) deadline: Instant,
 }
 
@@ -42,6 +47,7 @@ pub(crate) struct Caller {
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) body: Bytes,
+    pub(crate) form: Form,
     pub(crate) events: Vec<Range<usize>>,
     pub(crate) reception: Reception,
     pub(crate) max_event_bytes: usize,
@@ -49,14 +55,19 @@ pub(crate) struct Batch {
 
 /// The next events of a batch.
 #[derive(Debug, Default)]
-struct Chunk {
+pub(crate) struct Chunk {
     /// With their places in the batch.
     places: Vec<usize>,
     events: Vec<Event>,
     rejected: Vec<Rejected>,
     /// Where the next chunk begins.
     next: usize,
+    /// About the bytes of its events in memory, and encoded.
+    cost: usize,
 }
+
+/// The longest source that profile takes.
+const MAX_SOURCE: usize = 64;
 
 /// Runs work that may take milliseconds where it holds nobody up.
 pub(crate) async fn aside<T: Send + 'static>(
@@ -72,22 +83,30 @@ pub(crate) async fn aside<T: Send + 'static>(
     })
 }
 
-/// Makes a batch durable; answers the events that were refused.
+/// Makes a batch durable, of which the first chunk may have been read; answers the events that
+/// were refused.
 pub(crate) async fn forward(
     profile: &Peer,
     caller: &Caller,
-    batch: Batch,
+    (batch, mut first): (Batch, Option<Chunk>),
+    share: &mut Share<'_>,
     metrics: &Metrics,
 ) -> Result<Vec<Rejected>, Refusal> {
     let batch = Arc::new(batch);
     let mut rejected = Vec::new();
     let mut next = 0;
     while next < batch.events.len() {
-        let work = {
-            let batch = Arc::clone(&batch);
-            move || chunk(&batch, next)
+        let chunk = match first.take() {
+            Some(first) => first,
+            None => {
+                let work = {
+                    let batch = Arc::clone(&batch);
+                    move || chunk(&batch, next)
+                };
+                aside(batch.body.len(), work).await??
+            }
         };
-        let chunk = aside(batch.body.len(), work).await??;
+        share.cover(of_body(batch.body.len()) + chunk.cost)?;
         next = chunk.next;
         rejected.extend(chunk.rejected);
         if chunk.events.is_empty() {
@@ -120,23 +139,25 @@ fn reason(result: &EventResult) -> String {
 }
 
 /// Reads events from a place on until a chunk is full.
-fn chunk(batch: &Batch, from: usize) -> Result<Chunk, Refusal> {
+pub(crate) fn chunk(batch: &Batch, from: usize) -> Result<Chunk, Refusal> {
     let text = body::text(&batch.body)?;
     let mut chunk = Chunk { next: from, ..Chunk::default() };
-    let mut bytes = 0;
+    let (mut bytes, mut cost) = (0, 0);
     for (index, place) in batch.events.iter().enumerate().skip(from) {
         let raw = text.get(place.clone()).unwrap_or_default();
         match read(raw, batch) {
             Err((message_id, reason)) => {
                 chunk.rejected.push(Rejected { index, message_id, reason });
             }
-            Ok(event) => {
-                let size = event.encoded_len();
-                if !chunk.events.is_empty() && bytes + size > MAX_BYTES {
+            Ok(read) => {
+                let size = read.event.encoded_len();
+                let is_full = bytes + size > MAX_BYTES || cost + read.cost > MAX_COST;
+                if is_full && !chunk.events.is_empty() {
                     break; // and is read again as the first of the next chunk
                 }
                 bytes += size;
-                chunk.events.push(event);
+                cost += read.cost;
+                chunk.events.push(read.event);
                 chunk.places.push(index);
             }
         }
@@ -145,24 +166,29 @@ fn chunk(batch: &Batch, from: usize) -> Result<Chunk, Refusal> {
             break;
         }
     }
+    chunk.cost = cost + 2 * bytes;
     Ok(chunk)
 }
 
-fn read(raw: &str, batch: &Batch) -> Result<Event, (Option<String>, String)> {
+fn read(raw: &str, batch: &Batch) -> Result<Read, (Option<String>, String)> {
     if raw.len() > batch.max_event_bytes {
         let reason = format!("the event is larger than {} bytes", batch.max_event_bytes);
-        return Err((segment::message_id(raw), reason));
+        return Err((reading::message_id(batch.form, raw), reason));
     }
     let new_id = || uuid::Uuid::now_v7().to_string();
-    segment::event(raw, &batch.reception, new_id)
-        .map_err(|(message_id, violations)| (message_id, violations.to_string()))
+    reading::event(batch.form, raw, &batch.reception, new_id)
+        .map_err(|Wrong { message_id, violations }| (message_id, violations.to_string()))
 }
 
 async fn ingest(
     profile: &Peer,
     caller: &Caller,
-    events: Vec<Event>,
+    mut events: Vec<Event>,
 ) -> Result<Vec<EventResult>, Refusal> {
+    let source = &caller.source[..caller.source.floor_char_boundary(MAX_SOURCE)];
+    for event in &mut events {
+        source.clone_into(&mut event.source);
+    }
     let left = caller.deadline.saturating_duration_since(Instant::now());
     let call = Call::background(caller.tenant).within(left);
     let peer = profile.during(&call).bearing(Arc::clone(&caller.token)).idempotent();
@@ -212,12 +238,14 @@ fn refusal_or_rejection(status: &Status, count: usize) -> Result<Vec<EventResult
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::Envelope;
+    use crate::reading::{Envelope, Limits};
 
     fn batch(text: String, max_event_bytes: usize) -> Batch {
-        let envelope = Envelope::read(&text, 2_500).unwrap();
-        let reception = Reception { received_us: 0, sent_us: None, source: "web".to_owned() };
-        Batch { body: text.into(), events: envelope.events, reception, max_event_bytes }
+        let limits = Limits { events: 2_500, event: max_event_bytes };
+        let envelope = Envelope::read(Form::Batch, &text, limits).unwrap();
+        let reception = Reception { defaults: envelope.defaults, ..Reception::default() };
+        let (body, form) = (text.into(), Form::Batch);
+        Batch { body, form, events: envelope.events, reception, max_event_bytes }
     }
 
     /// The places of each chunk.
@@ -251,6 +279,26 @@ mod tests {
         let chunks = chunks(&batch(format!(r#"{{"batch":[{events}]}}"#), 32_768));
         assert!(chunks.len() > 3, "{}", chunks.len());
         assert_eq!(chunks.concat(), (0..30).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn chunks_are_bounded_by_their_memory() {
+        let small = vec![r#"{"a":1}"#; 3_000].join(",");
+        let event = format!(r#"{{"type":"track","properties":{{"a":[{small}]}}}}"#);
+        let events = vec![event.as_str(); 20].join(",");
+        let batch = batch(format!(r#"{{"batch":[{events}]}}"#), 32_768);
+        let chunks = chunks(&batch);
+        assert!(chunks.len() > 3, "{}", chunks.len());
+        assert!(chunk(&batch, 0).unwrap().cost <= MAX_COST + 2 * MAX_BYTES);
+        assert_eq!(chunks.concat(), (0..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_a_batch_says_for_all_is_paid_for_each() {
+        let small = vec![r#"{"a":1}"#; 900].join(",");
+        let events = vec![r#"{"type":"track","userId":"u"}"#; 500].join(",");
+        let text = format!(r#"{{"batch":[{events}],"context":{{"a":[{small}]}}}}"#);
+        assert!(chunks(&batch(text, 32_768)).len() > 30);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The edge: events of Segment's SDKs over HTTP/1.1 become events of profile.
 //!
-//! A map: [`service`] puts everything together and listens, `batch` serves `POST /v1/batch`,
-//! `write_key` finds out who sends, `body` reads what was sent, `segment` (pure) turns it into
-//! events of ours, `forward` makes them durable, `answer` says what became of it.
+//! A map: [`service`] puts everything together and listens, `routes` has the paths (`cors` for
+//! browsers, `project` for the settings they ask for), `intake` serves a body of events:
+//! `write_key` finds out who sends, `body` reads what was sent within the memory of `budget`,
+//! `reading` (pure) turns it into events of ours, `forward` makes them durable, `answer` says what
+//! became of it. `api` is everything else: the RPCs by JSON and gRPC-Web, views, browser tokens.
 //!
 //! Invariants: an answer 200 follows the commit of every event that is not in its list of
 //! rejected ones; a condition that passes is never answered with a 4xx that makes SDKs drop
@@ -12,12 +14,16 @@
 
 mod answer;
 mod api;
-mod batch;
 mod body;
+mod budget;
 pub mod config;
+mod cors;
 mod forward;
+mod intake;
 mod metrics;
-mod segment;
+mod project;
+mod reading;
+mod routes;
 pub mod service;
 mod write_key;
 

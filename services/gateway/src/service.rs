@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::{get, post};
+use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -15,8 +15,10 @@ use tokio::sync::Semaphore;
 
 use crate::Config;
 use crate::api::Api;
-use crate::batch::{Shared, batch};
+use crate::budget::Budget;
+use crate::intake::Shared;
 use crate::metrics::Metrics;
+use crate::routes::segment_routes;
 
 /// What the gateway gets from whoever starts it.
 #[derive(Debug)]
@@ -68,12 +70,13 @@ pub struct Gateway {
 /// When the contracts cannot be read.
 pub fn build(config: Config, deps: Deps, registry: &mut Registry) -> Result<Gateway, Error> {
     let api = Api::new(&config, &deps, registry)?;
+    let metrics = Metrics::register(registry);
     let shared = Shared {
         verifier: deps.verifier,
         profile: deps.peers.profile,
-        metrics: Metrics::register(registry),
-        places: Semaphore::new(config.max_in_flight),
-        unproven: Semaphore::new(config.max_in_flight.div_ceil(4)),
+        memory: Budget::new(config.max_in_flight_bytes, metrics.memory()),
+        unproven: Budget::new(config.max_in_flight_bytes / 4, metrics.memory()),
+        metrics,
         config: config.clone(),
     };
     let stop = deps.drain.token();
@@ -87,8 +90,7 @@ pub fn build(config: Config, deps: Deps, registry: &mut Registry) -> Result<Gate
         }
     };
     let router = Router::new()
-        .route("/v1/batch", post(batch))
-        .with_state(Arc::new(shared))
+        .merge(segment_routes(Arc::new(shared), config.bare_paths))
         .merge(crate::api::routes(Arc::new(api)))
         .route("/healthz", get(health));
     Ok(Gateway { router, config: Arc::new(config), drain: deps.drain })

@@ -1,7 +1,8 @@
 //! Write keys: signed tokens with scope `profile:ingest`, revocable by id.
 //!
-//! Where one is looked for, in this order: user of Basic authorisation, `X-Write-Key` (with or
-//! without a secret behind a colon), the body, `?writeKey=`.
+//! Where one is looked for, in this order: `Authorization` (user of Basic; Bearer; or the bare
+//! key, as Dittofeed's SDKs send it), `X-Write-Key` (with or without a secret behind a colon, as
+//! Jitsu's do), the body, `?writeKey=`.
 
 use std::sync::Arc;
 
@@ -18,21 +19,28 @@ const SCOPE: &str = "profile:ingest";
 
 /// The key in the headers.
 pub(crate) fn in_headers(headers: &HeaderMap) -> Option<String> {
-    let basic =
-        headers.get(header::AUTHORIZATION).and_then(|value| basic_user(value.to_str().ok()?));
+    let authorization = headers.get(header::AUTHORIZATION);
+    let authorized = authorization.and_then(|value| authorized(value.to_str().ok()?));
     let own = || {
         let value = headers.get("x-write-key")?.to_str().ok()?;
         Some(value.split(':').next()?.trim().to_owned())
     };
-    basic.or_else(own).filter(|key| !key.is_empty())
+    authorized.or_else(own).filter(|key| !key.is_empty())
 }
 
-fn basic_user(value: &str) -> Option<String> {
-    let (scheme, credentials) = value.trim().split_once(' ')?;
+fn authorized(value: &str) -> Option<String> {
+    let value = value.trim();
+    let Some((scheme, credentials)) = value.split_once(' ') else {
+        return (!value.is_empty()).then(|| value.to_owned());
+    };
+    let credentials = credentials.trim();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(credentials.to_owned());
+    }
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let decoded = String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok()?;
+    let decoded = String::from_utf8(STANDARD.decode(credentials).ok()?).ok()?;
     Some(decoded.split(':').next()?.to_owned())
 }
 
@@ -69,7 +77,10 @@ mod tests {
         assert_eq!(in_headers(&headers(&[("x-write-key", "k2:secret")])).unwrap(), "k2");
         let both = headers(&[("authorization", &basic), ("x-write-key", "k2")]);
         assert_eq!(in_headers(&both).unwrap(), "k1");
-        for none in ["Bearer x", "Basic !", "Basic", ""] {
+        for (value, key) in [("Bearer k3", "k3"), ("k4", "k4")] {
+            assert_eq!(in_headers(&headers(&[("authorization", value)])).unwrap(), key);
+        }
+        for none in ["Digest x", "Basic !", ""] {
             assert_eq!(in_headers(&headers(&[("authorization", none)])), None, "{none}");
         }
     }

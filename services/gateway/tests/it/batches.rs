@@ -2,34 +2,11 @@
 
 use std::io::Write;
 
-use contracts::profile::v1::{Event, EventType, IngestEventsRequest};
-use contracts::profile::v1::{
-    GetProfileRequest, GetTimelineRequest, ListRejectedEventsRequest, Profile,
-};
+use contracts::profile::v1::{GetTimelineRequest, ListRejectedEventsRequest};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::world::{World, basic};
-
-/// The profile of a user, found by an event that only asks who it is.
-async fn profile_of(world: &World, user: &str) -> Profile {
-    let identifier = contracts::common::v1::Identifier {
-        namespace: "user_id".to_owned(),
-        value: user.to_owned(),
-    };
-    let event = Event {
-        message_id: "who".to_owned(),
-        r#type: EventType::Identify.into(),
-        identifiers: vec![identifier],
-        ..Default::default()
-    };
-    let mut profiles = world.profiles();
-    let request = IngestEventsRequest { events: vec![event] };
-    let customer_id =
-        profiles.ingest_events(request).await.unwrap().into_inner().results.remove(0).customer_id;
-    let request = GetProfileRequest { customer_id, ..Default::default() };
-    profiles.get_profile(request).await.unwrap().into_inner().profile.unwrap()
-}
 
 fn track(number: usize) -> String {
     format!(
@@ -49,7 +26,7 @@ async fn a_batch_is_in_the_profile_when_it_is_answered_and_a_repeat_adds_nothing
         let answer = world.send(&body).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"success":true}"#));
     }
-    let profile = profile_of(&world, "u1").await;
+    let profile = world.profile_of("u1").await;
     assert_eq!(profile.total_events, 1_101, "once each, and the one that asked");
     assert!(profile.event_counters.iter().any(|one| one.name == "Viewed" && one.total == 1_100));
 }
@@ -66,7 +43,7 @@ async fn gzip_under_a_wrong_content_type_is_what_rudder_sends() {
         let answer = world.post(&headers, &body).await;
         assert_eq!(answer.body, r#"{"success":true}"#);
     }
-    assert_eq!(profile_of(&world, "u1").await.total_events, 2);
+    assert_eq!(world.profile_of("u1").await.total_events, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +66,7 @@ async fn bad_events_are_named_and_the_rest_goes_on() {
     let expected = [(0, Some("m-nobody")), (2, None), (3, Some("m-stroll")), (4, Some("m-wrong"))];
     assert_eq!(rejected, expected);
     assert!(json["rejected"][3]["reason"].as_str().unwrap().starts_with("timestamp: "), "{json}");
-    assert_eq!(profile_of(&world, "u1").await.total_events, 3);
+    assert_eq!(world.profile_of("u1").await.total_events, 3);
 
     let request = ListRejectedEventsRequest::default();
     let kept = world.profiles().list_rejected_events(request).await.unwrap().into_inner();
@@ -120,7 +97,7 @@ async fn an_anonymous_visitor_becomes_known_over_two_batches() {
     let login = r#"{"batch":[{"type":"identify","messageId":"i1","anonymousId":"a1","userId":"u1","traits":{"email":"ann@example.com"}}]}"#;
     assert_eq!(world.send(visit).await.status, 200);
     assert_eq!(world.send(login).await.status, 200);
-    let profile = profile_of(&world, "u1").await;
+    let profile = world.profile_of("u1").await;
     assert_eq!(profile.total_events, 3);
     let request = GetTimelineRequest { customer_id: profile.customer_id, ..Default::default() };
     let timeline = world.profiles().get_timeline(request).await.unwrap().into_inner();

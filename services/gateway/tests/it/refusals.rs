@@ -1,6 +1,5 @@
 //! Batches that are refused, and how: SDKs drop events on a 4xx and repeat on a 5xx.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::world::{LIMIT, World, basic};
@@ -42,52 +41,6 @@ async fn while_profile_is_away_it_is_503_and_to_be_repeated() {
     assert_eq!(answer.status, 503);
     assert!(answer.head.contains("retry-after: 1"), "{answer:?}");
     assert_eq!(world.send(r#"{"batch":[]}"#).await.status, 200, "nothing to store");
-}
-
-#[tokio::test]
-async fn more_batches_than_places_are_429_and_a_slow_body_gives_its_place_back() {
-    let world = World::alone("max_in_flight = 1\nbody_timeout_ms = 1000").await;
-    let mut slow = TcpStream::connect(world.address).await.unwrap();
-    let head = format!(
-        "POST /v1/batch HTTP/1.1\r\nHost: test\r\n{}\r\nContent-Length: 100\r\n\r\n{{",
-        basic(&world.key())
-    );
-    slow.write_all(head.as_bytes()).await.unwrap();
-    let refused = testkit::eventually(LIMIT, "the slow one to take the place", async || {
-        let answer = world.send(r#"{"batch":[]}"#).await;
-        if answer.status == 429 { Ok(answer) } else { Err(answer) }
-    })
-    .await;
-    assert!(refused.head.contains("retry-after: 1"), "{refused:?}");
-    let mut answer = Vec::new();
-    tokio::time::timeout(LIMIT, slow.read_to_end(&mut answer)).await.unwrap().unwrap();
-    assert!(answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
-    assert_eq!(world.send(r#"{"batch":[]}"#).await.status, 200);
-}
-
-#[tokio::test]
-async fn who_shows_no_key_takes_no_place_of_those_who_do() {
-    let world = World::alone("max_in_flight = 8").await;
-    let mut idle = Vec::new();
-    for _ in 0..8 {
-        let mut stream = TcpStream::connect(world.address).await.unwrap();
-        let head = b"POST /v1/batch HTTP/1.1\r\nHost: test\r\nContent-Length: 100\r\n\r\n{";
-        stream.write_all(head).await.unwrap();
-        idle.push(stream);
-    }
-    let in_body = format!(r#"{{"writeKey":"{}","batch":[]}}"#, world.key());
-    testkit::eventually(LIMIT, "the idle ones to take their places", async || {
-        let answer = world.post(&[], in_body.as_bytes()).await;
-        if answer.status == 429 { Ok(()) } else { Err(answer) }
-    })
-    .await;
-    assert_eq!(world.send(r#"{"batch":[]}"#).await.status, 200, "a key in the header");
-    drop(idle);
-    testkit::eventually(LIMIT, "their places to be free again", async || {
-        let answer = world.post(&[], in_body.as_bytes()).await;
-        if answer.status == 200 { Ok(()) } else { Err(answer) }
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use contracts::common::v1::Identifier;
 use contracts::profile::v1::profile_service_client::ProfileServiceClient;
+use contracts::profile::v1::{Event, EventType, GetProfileRequest, IngestEventsRequest, Profile};
 use kernel::TenantId;
 use server::Peer;
 use server::client::{Endpoint, Later};
@@ -72,6 +74,23 @@ impl World {
         Self::before(house, Some(profile), "", vec![identity_clone, profile_clone]).await
     }
 
+    /// The profile of a user, found by an event that only asks who it is.
+    pub(crate) async fn profile_of(&self, user: &str) -> Profile {
+        let identifier = Identifier { namespace: "user_id".to_owned(), value: user.to_owned() };
+        let event = Event {
+            message_id: "who".to_owned(),
+            r#type: EventType::Identify.into(),
+            identifiers: vec![identifier],
+            ..Event::default()
+        };
+        let mut profiles = self.profiles();
+        let request = IngestEventsRequest { events: vec![event] };
+        let mut results = profiles.ingest_events(request).await.unwrap().into_inner().results;
+        let customer_id = results.remove(0).customer_id;
+        let request = GetProfileRequest { customer_id, ..Default::default() };
+        profiles.get_profile(request).await.unwrap().into_inner().profile.unwrap()
+    }
+
     /// With nothing behind it, and these lines in `[gateway]`.
     pub(crate) async fn alone(lines: &str) -> Self {
         let house = House::new(contracts::DESCRIPTORS).unwrap();
@@ -124,7 +143,11 @@ impl World {
     }
 
     pub(crate) async fn post(&self, headers: &[&str], body: &[u8]) -> Answer {
-        let head = format!("POST /v1/batch HTTP/1.1\r\nContent-Length: {}", body.len());
+        self.post_to("/v1/batch", headers, body).await
+    }
+
+    pub(crate) async fn post_to(&self, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+        let head = format!("POST {path} HTTP/1.1\r\nContent-Length: {}", body.len());
         self.request(&head, headers, body).await
     }
 
