@@ -3,3 +3,4 @@
 pub mod bench;
 pub mod faults;
 mod process;
+pub mod sdks;

@@ -26,6 +26,8 @@ struct Success {
 #[derive(Debug, Serialize)]
 struct Failure {
     success: bool,
+    /// For programs; rudder-sdk-python repeats what has none, whatever the status.
+    code: &'static str,
     message: String,
 }
 
@@ -61,11 +63,21 @@ impl Refusal {
             Self::Away { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
+
+    const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::UnknownKey => "unknown_key",
+            Self::SlowBody => "slow_body",
+            Self::Busy { .. } => "busy",
+            Self::Away { .. } => "away",
+        }
+    }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let body = Json(Failure { success: false, message: self.to_string() });
+        let body = Json(Failure { success: false, code: self.code(), message: self.to_string() });
         let mut response = (self.status(), body).into_response();
         if let Self::Busy { retry_after_seconds } | Self::Away { retry_after_seconds } = self {
             let seconds = HeaderValue::from(retry_after_seconds);

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -63,6 +64,12 @@ impl Process {
     #[must_use]
     pub fn rpc_address(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports[0])
+    }
+
+    /// Where the gateway listens.
+    #[must_use]
+    pub fn gateway(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports[1]).into()
     }
 
     /// Waits until it answers.

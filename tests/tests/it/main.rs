@@ -8,6 +8,7 @@ mod coverage;
 mod faults;
 mod house;
 mod journey;
+mod sdks;
 mod segment;
 mod trace;
 mod wire;
