@@ -6,6 +6,7 @@ pub mod apply;
 pub mod cli;
 pub mod client;
 pub mod demo;
+pub mod import;
 pub mod ports;
 pub mod settings;
 pub mod suite;

@@ -19,7 +19,7 @@ async fn main() -> std::process::ExitCode {
         Err(error) => {
             // The terminal may be gone.
             let _ = writeln!(std::io::stderr(), "rapport: {error:#}");
-            std::process::ExitCode::FAILURE
+            std::process::ExitCode::from(rapport::cli::exit_code(&error))
         }
     }
 }

@@ -7,6 +7,7 @@ mod bad_input;
 mod coverage;
 mod faults;
 mod house;
+mod import;
 mod journey;
 mod sdks;
 mod segment;

@@ -278,10 +278,13 @@ fn upper_snake(camel: &str) -> String {
 }
 
 /// `: did you mean …?`, or the list of what there is.
-fn suggestion(word: &str, known: &[&str]) -> String {
+pub(crate) fn suggestion(word: &str, known: &[&str]) -> String {
     let nearest = known.iter().min_by_key(|candidate| distance(word, candidate));
+    let length = word.chars().count();
+    // A word of which nothing is left is no likeness.
+    let is_near = |found: usize| found <= 2.max(length / 3) && found < length;
     match nearest {
-        Some(candidate) if distance(word, candidate) <= 2.max(word.len() / 3) => {
+        Some(candidate) if is_near(distance(word, candidate)) => {
             format!(": did you mean `{candidate}`?")
         }
         _ => format!(": expected one of {}", known.join(", ")),

@@ -5,6 +5,7 @@
 mod apply;
 mod demo;
 mod doctor;
+mod import;
 mod keys;
 mod migrate;
 mod serve;
@@ -53,6 +54,8 @@ enum Command {
     Token(token::Arguments),
     /// Save configuration resources from YAML files.
     Apply(apply::Arguments),
+    /// Bring a file (CSV, JSON lines, Excel) in as records, events and ledger entries.
+    Import(Box<import::Arguments>),
     /// Say what this machine lacks and how to get it.
     Doctor(doctor::Arguments),
     /// Show the suite at work on real data, on a fresh private suite of its own.
@@ -79,6 +82,12 @@ fn say_last(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// What the process ends with after an error: 2 if a file was imported but for some rows.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<import::SomeRejected>() { 2 } else { 1 }
+}
+
 /// Runs a command.
 ///
 /// # Errors
@@ -98,6 +107,7 @@ pub async fn run(cli: Cli, context: Context) -> anyhow::Result<()> {
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Apply(arguments) => apply::run(arguments).await,
+        Command::Import(arguments) => import::run(*arguments).await,
         Command::Doctor(arguments) => doctor::run(arguments, &context).await,
         Command::Demo(arguments) => demo::run(arguments, context.pg_bin(), layers()?).await,
     }
