@@ -147,7 +147,7 @@ pub(super) fn message(fields: Object) -> Option<Struct> {
 struct Named(&'static [&'static str]);
 
 impl Named {
-    fn keep<E>(&self, name: &str) -> Option<Cow<'static, str>> {
+    fn keep(&self, name: &str) -> Option<Cow<'static, str>> {
         if self.0.is_empty() {
             return Some(Cow::Owned(name.to_owned()));
         }
@@ -174,7 +174,7 @@ impl Visitor<'_> for Name<'_> {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.keep::<E>(name))
+        Ok(self.0.keep(name))
     }
 }
 

@@ -117,9 +117,12 @@ mod tests {
         assert!(properties.contains_key("$set_once") && !properties.contains_key("$set"));
     }
 
+    /// What is sent; kind, name and identifiers of the event.
+    type Case = (&'static str, EventType, &'static str, &'static [(&'static str, &'static str)]);
+
     #[test]
     fn its_special_events_have_their_own_kinds() {
-        let cases: [(&str, EventType, &str, &[(&str, &str)]); 7] = [
+        let cases: [Case; 7] = [
             (
                 r#"{"event":"$identify","distinct_id":"u","properties":{"$anon_distinct_id":"a"},"$set":{"phone":"1"}}"#,
                 EventType::Identify,

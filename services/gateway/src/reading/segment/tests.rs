@@ -195,11 +195,14 @@ fn a_batch_says_what_its_events_do_not_say_themselves() {
     assert!(context.contains_key("app") && context.contains_key("integrations"));
 }
 
-/// What nine SDKs send, captured on the wire: `notes` of the contract. Each names its person,
-/// keeps its id, and has a time where it sends one.
+/// What is sent; kind and identifiers of the event.
+type Case = (&'static str, EventType, &'static [(&'static str, &'static str)]);
+
+/// As captured on the wire. Each names its person, keeps its id, and has a time where the SDK
+/// sends one.
 #[test]
 fn events_of_the_captured_sdks_are_mapped() {
-    let cases: [(&str, EventType, &[(&str, &str)]); 6] = [
+    let cases: [Case; 6] = [
         (
             // analytics-node 6.2.0 (legacy)
             r#"{"userId":"u","event":"e","type":"track","context":{"library":{"name":"analytics-node","version":"6.2.0"}},"_metadata":{"nodeVersion":"20"},"timestamp":"2025-12-31T23:59:00.000Z","messageId":"node-1"}"#,
