@@ -148,7 +148,7 @@ impl http_body::Body for Caught {
 }
 
 /// Ends the stream with `status` when `ending` is cancelled.
-pub fn until(response: Response, ending: CancellationToken, status: Status) -> Response {
+pub(crate) fn until(response: Response, ending: CancellationToken, status: Status) -> Response {
     let ending = Box::pin(ending.cancelled_owned());
     response.map(|inner| Body::new(Until { inner, ending, status: Some(status) }))
 }

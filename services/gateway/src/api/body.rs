@@ -2,13 +2,12 @@
 //! a large one shows a good token first and takes its share of a budget until its call is over.
 
 use std::io::Read;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use flate2::read::MultiGzDecoder;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tonic::Status;
 
@@ -40,7 +39,7 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct Held<'a> {
     pub(crate) bytes: Bytes,
-    _share: Option<SemaphorePermit<'a>>,
+    share: Option<SemaphorePermit<'a>>,
 }
 
 impl Api {
@@ -57,27 +56,50 @@ impl Api {
             return Err(Refusal::TooLarge(LIMIT).into());
         }
         let is_gzip = is_gzip(headers)?;
-        let share = match announced {
-            Some(length) if length <= SMALL && !is_gzip => None,
-            _ => {
-                self.verifier.verify(token).await.map_err(|_| Refusal::Token)?;
-                // What is compressed, or comes in chunks, says how large it is at its end.
-                let size = announced.filter(|_| !is_gzip).unwrap_or(LIMIT);
-                Some(self.budget.take(size)?)
-            }
+        let receive = self.receive(body, announced, token);
+        let received = tokio::time::timeout(self.config.body_timeout(), receive).await;
+        let held = received.unwrap_or(Err(Refusal::Slow))?;
+        if !is_gzip {
+            return Ok(held);
+        }
+        // How large it becomes is known at its end.
+        let share = match held.share {
+            Some(share) => share,
+            None => self.share(LIMIT, token).await?,
         };
-        let limit = if share.is_some() { LIMIT } else { SMALL };
-        let sent = receive(body, limit, self.config.body_timeout()).await?;
-        let bytes = if is_gzip { inflate(sent).await? } else { sent };
-        Ok(Held { bytes, _share: share })
+        let bytes = inflate(held.bytes).await?;
+        let share = Some(share).filter(|_| bytes.len() > SMALL);
+        Ok(Held { bytes, share })
     }
-}
 
-async fn receive(body: Body, limit: usize, time: Duration) -> Result<Bytes, Refusal> {
-    match tokio::time::timeout(time, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge(limit)),
-        Ok(Err(_)) | Err(_) => Err(Refusal::Slow),
+    async fn receive(
+        &self,
+        mut body: Body,
+        announced: Option<usize>,
+        token: &str,
+    ) -> Result<Held<'_>, Refusal> {
+        if announced.is_some_and(|length| length <= SMALL) {
+            let bytes = body.collect().await.map_err(|_| Refusal::Slow)?.to_bytes();
+            return Ok(Held { bytes, share: None });
+        }
+        let mut whole = BytesMut::new();
+        let mut share = None;
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| Refusal::Slow)?.into_data() else { continue };
+            if whole.len() + data.len() > LIMIT {
+                return Err(Refusal::TooLarge(LIMIT));
+            }
+            if whole.len() + data.len() > SMALL && share.is_none() {
+                share = Some(self.share(announced.unwrap_or(LIMIT), token).await?);
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(Held { bytes: whole.freeze(), share })
+    }
+
+    async fn share(&self, bytes: usize, token: &str) -> Result<SemaphorePermit<'_>, Refusal> {
+        self.verifier.verify(token).await.map_err(|_| Refusal::Token)?;
+        self.budget.take(bytes)
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) enum Refusal {
     Slow,
     #[error("the gateway holds as many large bodies as it may: send it again later")]
     Full,
+    #[error("the server is shutting down: resume after the last answer")]
+    Stopping,
     #[error("the token is missing or not valid")]
     Token,
     #[error("{0}")]
@@ -47,7 +49,7 @@ impl Fault for Refusal {
                 Kind::Invalid(violations.clone())
             }
             Self::TooLarge(_) | Self::Full => Kind::Exhausted,
-            Self::Slow => Kind::Unavailable,
+            Self::Slow | Self::Stopping => Kind::Unavailable,
             Self::Token => Kind::Unauthenticated,
             Self::Denied(_) | Self::Origin => Kind::Denied,
         }
@@ -59,7 +61,7 @@ impl Fault for Refusal {
             Self::Invalid(_) => "INVALID_FIELD",
             Self::TooLarge(_) => "MESSAGE_TOO_LARGE",
             Self::Full => "OVERLOADED",
-            Self::Slow => "UNAVAILABLE",
+            Self::Slow | Self::Stopping => "UNAVAILABLE",
             Self::Token => "TOKEN_INVALID",
             Self::Denied(_) => "SCOPE_MISSING",
             Self::Origin => "ORIGIN_REFUSED",

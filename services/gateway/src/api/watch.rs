@@ -34,7 +34,7 @@ use super::methods::Rpc;
 /// The field of requests and answers that holds a position.
 const POSITION: &str = "resume_token";
 /// How long a service may take to end its stream by itself when everything ends.
-const PARTING: Duration = Duration::from_secs(1);
+pub(crate) const PARTING: Duration = Duration::from_secs(1);
 /// Also tells `EventSource` to come again after two seconds.
 const OPENING: &[u8] = b"retry: 2000\n\n";
 

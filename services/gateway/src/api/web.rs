@@ -5,14 +5,18 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::Response;
-use server::layers::body::until;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic_web::GrpcWebLayer;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::Api;
 use super::call::Caller;
+use super::failure::Refusal;
 use super::methods::{Rpc, Shape};
+use super::watch::PARTING;
 
 /// What the protocol itself needs of the headers, after translation.
 const KEPT: [HeaderName; 4] = [
@@ -24,29 +28,48 @@ const KEPT: [HeaderName; 4] = [
 
 pub(crate) async fn serve(api: &Api, rpc: &Rpc, request: Request) -> Result<Response, Status> {
     let caller = Caller::of(request.headers())?;
-    let peer = match rpc.shape {
-        Shape::Unary => caller.peer(api, rpc),
-        Shape::Watch | Shape::Dialogue => caller.streaming_peer(api, rpc),
-    };
+    let is_stream = rpc.shape != Shape::Unary;
+    let peer = if is_stream { caller.streaming_peer(api, rpc) } else { caller.peer(api, rpc) };
+    let stop = api.drain.token();
     let service = service_fn(move |mut request: http::Request<tonic::body::Body>| {
-        let mut peer = peer.clone();
+        let (mut peer, stop) = (peer.clone(), stop.clone());
         let headers = kept(request.headers(), &caller.headers);
         *request.headers_mut() = headers;
         async move {
             let response = peer.ready().await?.call(request).await;
-            Ok::<_, Status>(response.unwrap_or_else(Status::into_http))
+            let response = response.unwrap_or_else(Status::into_http);
+            Ok::<_, Status>(if is_stream {
+                response.map(|body| until(body, stop))
+            } else {
+                response
+            })
         }
     });
     let response = GrpcWebLayer::new().layer(service).oneshot(request).await?;
-    // A stream from another process does not know that this one ends.
-    let response = match rpc.shape {
-        Shape::Unary => response,
-        Shape::Watch | Shape::Dialogue => {
-            let status = Status::unavailable("the server is shutting down: resume");
-            until(response, api.drain.token(), status)
-        }
-    };
     Ok(response.map(Body::new))
+}
+
+/// The same body, which ends at a drain: a service in another process does not know of it.
+fn until(body: tonic::body::Body, stop: CancellationToken) -> tonic::body::Body {
+    let frames = futures::stream::unfold(Some(body), move |body| {
+        let stop = stop.clone();
+        async move {
+            let mut body = body?;
+            tokio::select! {
+                biased;
+                frame = body.frame() => return frame.map(|frame| (frame, Some(body))),
+                () = stop.cancelled() => {}
+            }
+            // One in this process does, and knows the place to resume.
+            if let Ok(frame) = tokio::time::timeout(PARTING, body.frame()).await {
+                return frame.map(|frame| (frame, Some(body)));
+            }
+            let mut trailers = HeaderMap::new();
+            let written = Status::from(Refusal::Stopping).add_header(&mut trailers);
+            Some((written.map(|()| Frame::trailers(trailers)), None))
+        }
+    });
+    tonic::body::Body::new(StreamBody::new(frames))
 }
 
 /// Nothing else reaches a service: neither cookies nor what a proxy has added.

@@ -128,3 +128,19 @@ fn operation(rpc: &Rpc, suffix: &str) -> Map<String, Value> {
     operation.insert("security".to_owned(), scopes);
     operation
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_copy_in_the_docs_is_what_is_served() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+        let text = text().unwrap();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &text).unwrap();
+        }
+        let on_disk = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(on_disk == text, "docs/openapi.json is out of date: run `make gen`");
+    }
+}
