@@ -20,8 +20,6 @@ function event(n, people) {
   return { type: 'track', message: { userId, event: 'Product Viewed', properties } }
 }
 
-// So many events may wait for their answer: a program that never pauses would fill any queue.
-const room = BATCH * Number(concurrency)
 const errors = []
 let delivered = 0
 let waiting = 0
@@ -40,14 +38,18 @@ export function failed(error) {
   errors.push(String(error?.reason ?? error?.message ?? error))
 }
 
-/** Hands every event to `send`, no faster than they are answered. */
-export async function deliver(send, people = 50) {
+/**
+ * Hands every event to `send`. So many may wait for their answer: a program that never pauses
+ * would fill any queue.
+ */
+export async function deliver(send, { people = 50, batch = BATCH } = {}) {
+  const room = batch * Number(concurrency)
   for (let n = 0; n < total; n += 1) {
     while (waiting >= room) await new Promise((resolve) => (wake = resolve))
     waiting += 1
     send(event(n, people))
     // Libraries work between events, as they do in a server.
-    if (n % BATCH === 0) await new Promise(setImmediate)
+    if (n % batch === 0) await new Promise(setImmediate)
   }
 }
 

@@ -23,7 +23,7 @@ use server::token::{Audience, Grant};
 pub use self::sdk::{ANALYTICS_NEXT, ANALYTICS_NEXT_SINGLE, SERVER_SIDE, Sdk};
 
 use self::proxy::{Proxy, Seen};
-use self::schedule::FAULTS;
+use self::schedule::{FAULTS, Schedule};
 use crate::faults::process::Process;
 use crate::faults::report::Report;
 use crate::process::Program;
@@ -114,7 +114,8 @@ async fn attempt_all(plan: &Plan, process: &mut Process) -> anyhow::Result<Repor
     let mut deliveries = Vec::new();
     for (seed, (sdk, events)) in (0..).zip(&plan.sdks) {
         let tenant = TenantId::new(uuid::Uuid::new_v4());
-        let proxy = Proxy::start(process.gateway(), seed).await?;
+        let schedule = Schedule::new(seed, sdk.requests(*events));
+        let proxy = Proxy::start(process.gateway(), schedule).await?;
         let write_key = token(&keys, tenant, &["profile:ingest"])?;
         let driver = sdk.start(&proxy.host(), &write_key, *events, process.directory())?;
         deliveries.push(Delivery {
@@ -199,7 +200,7 @@ impl Delivery {
 
     /// Half through, and not struck yet.
     fn is_due(&self) -> bool {
-        let half = u64::try_from(self.events / self.sdk.batch / 2).unwrap_or(u64::MAX);
+        let half = self.sdk.requests(self.events) / 2;
         self.took.is_none() && self.struck_at.is_none() && self.proxy.seen().taken >= half
     }
 

@@ -25,7 +25,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::schedule::{FAULTS, Fault, fault};
+use super::schedule::{FAULTS, Fault, Schedule};
 
 type Whole = Response<Full<Bytes>>;
 
@@ -40,7 +40,7 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     upstream: SocketAddr,
-    seed: u64,
+    schedule: Schedule,
     /// Requests with events.
     requests: AtomicU64,
     /// Those of them that the gateway took.
@@ -72,12 +72,12 @@ impl Proxy {
     ///
     /// # Errors
     /// When there is none.
-    pub async fn start(upstream: SocketAddr, seed: u64) -> anyhow::Result<Self> {
+    pub async fn start(upstream: SocketAddr, schedule: Schedule) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             upstream,
-            seed,
+            schedule,
             requests: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             broken: AtomicU64::new(0),
@@ -158,7 +158,7 @@ impl Shared {
             return self.forward(request).await.map_err(|_| reset());
         }
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let fault = fault(self.seed, number);
+        let fault = self.schedule.fault(number);
         if let Some(fault) = fault {
             self.injected[fault as usize].fetch_add(1, Ordering::Relaxed);
         }

@@ -14,15 +14,32 @@ pub enum Fault {
 /// All of them.
 pub const FAULTS: [Fault; 3] = [Fault::TooMany, Fault::Unavailable, Fault::AnswerLost];
 
-/// One request in so many suffers each kind: a fifth fails, and five failures in a row, after
-/// which pauses become long, are rare.
+/// How often each kind comes, about.
+const TIMES: u64 = 12;
+/// At most one request in so many suffers each kind: five failures in a row, after which pauses
+/// become long, are rare.
 const ONE_IN: u64 = 16;
 
-/// The fault of a request, if it has one.
-#[must_use]
-pub fn fault(seed: u64, request: u64) -> Option<Fault> {
-    let drawn = usize::try_from(mixed(seed ^ mixed(request)) % ONE_IN).ok()?;
-    FAULTS.get(drawn).copied()
+/// The faults of so many requests, in an order of their own.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule {
+    seed: u64,
+    one_in: u64,
+}
+
+impl Schedule {
+    /// For about so many requests.
+    #[must_use]
+    pub fn new(seed: u64, requests: u64) -> Self {
+        Self { seed, one_in: (requests / TIMES).max(ONE_IN) }
+    }
+
+    /// The fault of a request, if it has one.
+    #[must_use]
+    pub fn fault(self, request: u64) -> Option<Fault> {
+        let drawn = mixed(self.seed ^ mixed(request)) % self.one_in;
+        FAULTS.get(usize::try_from(drawn).ok()?).copied()
+    }
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): near numbers become unrelated ones.
@@ -40,9 +57,12 @@ mod tests {
     #[test]
     fn every_kind_comes_soon_and_most_requests_pass() {
         for seed in 0..100 {
-            let of = |kind| (0..200).filter(|request| fault(seed, *request) == Some(kind)).count();
-            let counts = FAULTS.map(of);
-            assert!(counts.iter().all(|count| (1..40).contains(count)), "{seed}: {counts:?}");
+            for requests in [200, 1_000] {
+                let schedule = Schedule::new(seed, requests);
+                let is = |kind| move |request: &u64| schedule.fault(*request) == Some(kind);
+                let counts = FAULTS.map(|kind| (0..requests).filter(is(kind)).count());
+                assert!(counts.iter().all(|count| (1..40).contains(count)), "{seed}: {counts:?}");
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::installed;
 use crate::process::Program;
 
 /// How many requests a driver has under way at most, where its SDK makes several.
-const CONCURRENCY: usize = 2;
+const CONCURRENCY: usize = 4;
 /// Whose events a server sends, as the drivers have it; a browser belongs to one person.
 const PEOPLE: usize = 50;
 
@@ -21,7 +21,7 @@ pub struct Sdk {
     runtime: Runtime,
     driver: &'static str,
     /// Events of a full request.
-    pub(super) batch: usize,
+    batch: usize,
     /// Whose events they are.
     pub people: usize,
     /// What its driver takes besides.
@@ -83,7 +83,7 @@ pub const ANALYTICS_NEXT: Sdk = Sdk {
     name: "@segment/analytics-next",
     runtime: Runtime::Node,
     driver: "browser.mjs",
-    batch: 100,
+    batch: 25,
     people: 1,
     extra: &[],
 };
@@ -97,6 +97,11 @@ pub const ANALYTICS_NEXT_SINGLE: Sdk = Sdk {
 };
 
 impl Sdk {
+    /// How many requests deliver so many events, if all are full and none fails.
+    pub(super) fn requests(&self, events: usize) -> u64 {
+        u64::try_from(events / self.batch).unwrap_or(u64::MAX)
+    }
+
     /// Starts its driver; what that says goes to a file in the directory.
     pub(super) fn start(
         &self,
