@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod coverage;
+mod edge;
 mod faults;
 mod house;
 mod import;

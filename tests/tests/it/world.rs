@@ -29,7 +29,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Servers whose drain does not wait for load balancers, and callers in a hurry.
 const SETTINGS: &str = "[server]\nrate_per_second = 1000000\nrate_burst = 1000000\n\
-    drain_lag_ms = 0\ndrain_grace_ms = 5000\n";
+    drain_lag_ms = 0\ndrain_grace_ms = 5000\n\
+    [gateway]\nallowed_origins = [\"https://desk.example\"]\n";
 
 pub(crate) type Authorised = InterceptedService<Channel, WithToken>;
 
