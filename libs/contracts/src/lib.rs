@@ -10,6 +10,10 @@
 /// The encoded `FileDescriptorSet` of all contracts, with custom options (auth rules).
 pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.binpb");
 
+mod json;
+
+pub use json::json;
+
 /// Packages of Google that ours import.
 pub mod google {
     /// `google.type`.

@@ -3,7 +3,7 @@
 //! A service [`append`]s what it changed as the last statement of the transaction that changed
 //! it; [`Tail`] reads the end of the log, [`FeedService`] serves it to other services, [`watch`]
 //! to the public Watch RPCs. Another service's [`Consumer`] applies it with a [`Handler`].
-//! [`SCHEMA`] has the tables, [`retention`] keeps them.
+//! [`SCHEMA`] has the tables, [`retention`] keeps them; [`receipt`]s of erasures go the other way.
 //!
 //! Invariants: `seq` is gapless and in commit order; a checkpoint moves in the transaction of its
 //! effect, so an effect is there exactly once; entries of a subject are applied in order, also
@@ -18,6 +18,7 @@ mod entry;
 mod error;
 mod handler;
 mod metrics;
+pub mod receipt;
 pub mod retention;
 pub mod schema;
 mod service;

@@ -85,3 +85,23 @@ create table dead_letter (
     parked_us bigint not null
 );
 create index dead_letter_subject on dead_letter (consumer, tenant_id, subject, id);
+
+-- Which parts of erasures this service has committed, and the services that follow it. Passed on
+-- to the owner of the feed that told of them, until they are where the erasure began.
+create table receipt (
+    tenant_id uuid not null,
+    part_id uuid not null,
+    service text not null,
+    done_us bigint not null,
+    passed boolean not null default false,
+    primary key (tenant_id, part_id, service)
+);
+-- The erasures that this service has heard of, for those that follow it and begin anew.
+create table erased (
+    tenant_id uuid not null,
+    part_id uuid not null,
+    shard smallint not null check (shard between 0 and 63), -- of the part's id
+    customer_ids uuid[] not null,
+    primary key (tenant_id, part_id)
+);
+create index receipt_to_pass on receipt (tenant_id, part_id, service) where not passed;

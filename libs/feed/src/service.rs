@@ -9,7 +9,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use contracts::feed::v1::feed_service_server::{self, FeedServiceServer};
-use contracts::feed::v1::{SnapshotRequest, SnapshotResponse, SubscribeRequest, SubscribeResponse};
+use contracts::feed::v1::{
+    RecordReceiptsRequest, RecordReceiptsResponse, SnapshotRequest, SnapshotResponse,
+    SubscribeRequest, SubscribeResponse,
+};
 use futures::stream::{self, BoxStream, StreamExt};
 use kernel::TenantId;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +21,7 @@ use uuid::Uuid;
 
 use crate::tail::{Position, Subscription};
 use crate::upstream::epoch;
-use crate::{Entry, Error, Shards, Tail};
+use crate::{Entry, Error, Shards, Tail, receipt};
 
 /// How often a subscriber hears something.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -187,6 +190,16 @@ impl<S: SnapshotSource> feed_service_server::FeedService for FeedService<S> {
             }
         });
         Ok(Response::new(answers.boxed()))
+    }
+
+    async fn record_receipts(
+        &self,
+        request: Request<RecordReceiptsRequest>,
+    ) -> Result<Response<RecordReceiptsResponse>, Status> {
+        let kept = receipt::keep(self.tail.pool(), request.into_inner().receipts).await;
+        kept.map_err(|error| status(&error))?;
+        self.tail.pass_receipts();
+        Ok(Response::new(RecordReceiptsResponse {}))
     }
 
     async fn snapshot(

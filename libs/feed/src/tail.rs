@@ -51,6 +51,7 @@ struct Inner {
     bell: Option<Bell>,
     woken: Notify,
     joined: Notify,
+    receipts: Notify,
     metrics: Metrics,
 }
 
@@ -99,6 +100,7 @@ impl Tail {
             bell,
             woken: Notify::new(),
             joined: Notify::new(),
+            receipts: Notify::new(),
             metrics,
         }))
     }
@@ -109,6 +111,19 @@ impl Tail {
             Some(bell) => bell.ring(),
             None => self.0.woken.notify_one(),
         }
+    }
+
+    /// Says that a receipt was committed here, see [`receipt`](crate::receipt). Never waits.
+    pub fn pass_receipts(&self) {
+        self.0.receipts.notify_one();
+    }
+
+    pub(crate) async fn receipts_to_pass(&self) {
+        self.0.receipts.notified().await;
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.0.pool
     }
 
     /// The highest sequence number that was read; 0 while nobody has subscribed.

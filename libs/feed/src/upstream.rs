@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use contracts::feed::v1::feed_service_client::FeedServiceClient;
-use contracts::feed::v1::{SnapshotRequest, SnapshotResponse, SubscribeRequest, SubscribeResponse};
+use contracts::feed::v1::{
+    Receipt, RecordReceiptsRequest, SnapshotRequest, SnapshotResponse, SubscribeRequest,
+    SubscribeResponse,
+};
 use tonic::Streaming;
 use tower::util::{BoxCloneSyncService, ServiceExt};
 use uuid::Uuid;
@@ -64,6 +67,13 @@ impl Upstream {
     ) -> Result<Streaming<SnapshotResponse>, Error> {
         let request = SnapshotRequest { shards: shards.to_message() };
         Ok(self.0.clone().snapshot(request).await?.into_inner())
+    }
+}
+
+impl Upstream {
+    pub(crate) async fn record_receipts(&self, receipts: Vec<Receipt>) -> Result<(), Error> {
+        self.0.clone().record_receipts(RecordReceiptsRequest { receipts }).await?;
+        Ok(())
     }
 }
 

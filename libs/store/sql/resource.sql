@@ -12,6 +12,9 @@ create table resource (
     created_us bigint  not null,
     updated_us bigint  not null,
     revision   bigint  not null,
+    -- Who saved this version, and the change of several resources that it was part of.
+    author     text    not null,
+    change_id  text    not null,
     primary key (tenant_id, kind, name)
 );
 create index resource_by_revision on resource (revision);
@@ -25,8 +28,12 @@ create table resource_history (
     body       jsonb   not null,
     deleted    boolean not null,
     updated_us bigint  not null,
+    revision   bigint  not null,
+    author     text    not null,
+    change_id  text    not null,
     primary key (tenant_id, kind, name, version)
 );
+create index resource_history_newest on resource_history (tenant_id, revision desc);
 
 -- One row, counted up under its lock as the last statement of every change: revisions are
 -- in commit order, so "changed since revision n" misses nothing.

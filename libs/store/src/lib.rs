@@ -55,6 +55,7 @@ pub mod committer;
 pub mod database;
 pub mod envelope;
 pub mod error;
+pub mod history;
 pub mod idempotency;
 mod jitter;
 pub mod key_file;

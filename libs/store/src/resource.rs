@@ -10,7 +10,7 @@
 //! its feed row commit together.
 
 use jiff::Timestamp;
-use kernel::TenantId;
+use kernel::{TenantId, Violations};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -69,31 +69,66 @@ pub struct Change<'a> {
     pub validate_only: bool,
     /// The time of the change.
     pub now: Timestamp,
+    /// Who makes it.
+    pub origin: Origin<'a>,
 }
 
-impl Change<'_> {
-    /// An unconditional change.
+impl<'a> Change<'a> {
+    /// An unconditional change by nobody in particular.
     #[must_use]
     pub const fn at(now: Timestamp) -> Self {
-        Self { etag: None, validate_only: false, now }
+        Self { etag: None, validate_only: false, now, origin: Origin { author: "", change_id: "" } }
+    }
+
+    /// The same by somebody.
+    #[must_use]
+    pub const fn by(self, origin: Origin<'a>) -> Self {
+        Self { origin, ..self }
+    }
+}
+
+/// Who makes a change, for the record.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// The subject of the caller's token.
+    pub author: &'a str,
+    /// What the caller calls the change that this one is part of; empty for none.
+    pub change_id: &'a str,
+}
+
+impl<'a> Origin<'a> {
+    /// Checks the id that a caller gave a change.
+    ///
+    /// # Errors
+    /// A violation of `change_id`.
+    pub fn new(author: &'a str, change_id: &'a str) -> Result<Self, Violations> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
+        if change_id.len() > 64 || !change_id.bytes().all(fits) {
+            let text = "must be at most 64 letters, digits, and `_`, `.`, `:`, `-`";
+            return Err(Violations::of("change_id", text));
+        }
+        Ok(Self { author, change_id })
     }
 }
 
 const LOCK: &str = "select version, etag, deleted, body = $4, created_us, updated_us
     from resource where tenant_id = $1 and kind = $2 and name = $3 for no key update";
 const CLAIM: &str = "insert into resource
-    (tenant_id, kind, name, version, etag, body, deleted, created_us, updated_us, revision)
-    values ($1, $2, $3, 1, $4, $5, false, $6, $6, 0) on conflict do nothing";
+    (tenant_id, kind, name, version, etag, body, deleted, created_us, updated_us, revision,
+        author, change_id)
+    values ($1, $2, $3, 1, $4, $5, false, $6, $6, 0, $7, $8) on conflict do nothing";
 const UPDATE: &str = "update resource set version = $4, etag = $5, body = coalesce($6, body),
-    deleted = $7, created_us = $8, updated_us = $9
+    deleted = $7, created_us = $8, updated_us = $9, author = $10, change_id = $11
     where tenant_id = $1 and kind = $2 and name = $3";
 const RECORD: &str = "with counted as (
         update resource_revision set revision = revision + 1 returning revision),
     kept as (
         insert into resource_history
-            (tenant_id, kind, name, version, etag, body, deleted, updated_us)
-        select tenant_id, kind, name, version, etag, body, deleted, updated_us
-        from resource where tenant_id = $1 and kind = $2 and name = $3)
+            (tenant_id, kind, name, version, etag, body, deleted, updated_us, revision,
+                author, change_id)
+        select tenant_id, kind, name, version, etag, body, deleted, updated_us,
+            counted.revision, author, change_id
+        from resource, counted where tenant_id = $1 and kind = $2 and name = $3)
     update resource set revision = counted.revision from counted
     where tenant_id = $1 and kind = $2 and name = $3";
 const GET: &str = "select name, version, etag, created_us, updated_us, body from resource
@@ -249,7 +284,7 @@ pub async fn upsert<R: Resource>(
     let next = version + 1;
     let next_etag = key.etag(next, &body);
     if !change.validate_only {
-        key.update(connection, next, &next_etag, Some(&body), created_us, now_us).await?;
+        key.update(connection, (next, &next_etag), Some(&body), created_us, change).await?;
     }
     Ok(saved(next, next_etag, created_us, now_us, true))
 }
@@ -274,7 +309,7 @@ pub async fn delete<R: Resource>(
     let next = version + 1;
     let next_etag = key.etag(next, &Value::Null);
     if !change.validate_only {
-        key.update(connection, next, &next_etag, None, created_us, now_us).await?;
+        key.update(connection, (next, &next_etag), None, created_us, change).await?;
     }
     Ok(saved(next, next_etag, created_us, now_us, true))
 }
@@ -345,6 +380,8 @@ impl Key<'_> {
                 .bind(&etag)
                 .bind(body)
                 .bind(now_us)
+                .bind(change.origin.author)
+                .bind(change.origin.change_id)
                 .execute(&mut *connection)
                 .await?;
             if claimed.rows_affected() == 0 {
@@ -359,11 +396,10 @@ impl Key<'_> {
     async fn update(
         &self,
         connection: &mut PgConnection,
-        version: i64,
-        etag: &str,
+        (version, etag): (i64, &str),
         body: Option<&Value>,
         created_us: i64,
-        now_us: i64,
+        change: Change<'_>,
     ) -> Result<(), Error> {
         sqlx::query(UPDATE)
             .bind(self.tenant.uuid())
@@ -374,7 +410,9 @@ impl Key<'_> {
             .bind(body)
             .bind(body.is_none())
             .bind(created_us)
-            .bind(now_us)
+            .bind(time::to_micros(change.now))
+            .bind(change.origin.author)
+            .bind(change.origin.change_id)
             .execute(&mut *connection)
             .await?;
         self.record(connection).await

@@ -9,7 +9,7 @@ create table demand_fact (
     tenant_id uuid not null,
     shard smallint not null,
     demand_id uuid not null,
-    customer_id uuid not null,
+    customer_id uuid not null, -- the nil UUID once the customer was erased
     kind text not null,
     team text not null,
     agent text not null,
@@ -24,6 +24,7 @@ create table demand_fact (
     scored boolean not null,
     primary key (tenant_id, shard, demand_id)
 ) with (fillfactor = 70);
+create index demand_fact_of_customer on demand_fact (tenant_id, customer_id);
 create index demand_fact_by_creation on demand_fact (tenant_id, created_us);
 
 -- The scores a demand was routed with. `kind` and `event_us` are the demand's.

@@ -6,6 +6,7 @@ use contracts::feedback::v1 as feedback;
 use contracts::google::r#type::Money;
 use contracts::routing::v1 as routing;
 use contracts::routing::v1::DemandState;
+use feed::receipt::Part;
 use feed::{Entry, Error, HandleError, Shards, SnapshotKey, SnapshotSource};
 use kernel::{CustomerId, DemandId};
 use prost::Message;
@@ -23,6 +24,14 @@ pub(crate) fn change(entry: &Entry) -> Result<Option<Change>, HandleError> {
         return Ok(None);
     }
     read(entry).map(Some).map_err(|what| HandleError::Poison(what.to_owned()))
+}
+
+/// The customers that an entry of routing says are gone.
+pub(crate) fn erased(entry: &Entry) -> Result<Option<Part>, HandleError> {
+    if i32::from(entry.kind) != routing::EventKind::CustomersErased as i32 {
+        return Ok(None);
+    }
+    Ok(Some(Part::read(entry)?))
 }
 
 fn read(entry: &Entry) -> Result<Change, &'static str> {
@@ -51,6 +60,8 @@ fn read(entry: &Entry) -> Result<Change, &'static str> {
         event_us: time::micros(demand.event_time.as_ref()).unwrap_or(created_us),
         customer: demand.customer_id.parse::<CustomerId>().map_err(|_| "no customer_id")?,
         outcome: match stage {
+            // Nothing came of it, and nothing is learned of it.
+            Stage::Closed if demand.result() == routing::DemandResult::Erased => None,
             Stage::Closed => Some(statement(&demand, changed_us.unwrap_or(at_us))?),
             _ => None,
         },

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ::store::{Bell, Cache, Database, KeyRing};
 use contracts::feedback::v1::feedback_service_server::FeedbackServiceServer;
-use feed::{Consumer, FeedService, Tail, Upstream, consumer, retention};
+use feed::{Consumer, FeedService, Tail, Upstream, consumer, receipt, retention};
 use prometheus_client::registry::Registry;
 use server::{Drain, Peer};
 use tokio::sync::Semaphore;
@@ -85,9 +85,12 @@ pub async fn build(config: Config, deps: Deps, registry: &mut Registry) -> Resul
     // Reports read many rows; everything else goes by key.
     let keyed = database.keyed();
     let arrivals = Bell::start(&cache, "arrivals", &tracker, &token);
+    let upstream = Upstream::new(peers.routing.without_deadline());
+    let passing = receipt::relay(keyed.clone(), tail.clone(), upstream.clone(), token.clone());
+    tracker.spawn(passing);
     let consumer = Consumer::new(
         "feedback.routing",
-        Upstream::new(peers.routing.without_deadline()),
+        upstream,
         keyed.clone(),
         Demands { tail: tail.clone(), arrivals: arrivals.clone() },
         consumer::Options { lanes: config.consumer_lanes, pace: PACE, ..Default::default() },

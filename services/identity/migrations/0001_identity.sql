@@ -81,8 +81,11 @@ create table decision (
     reason       bytea    not null,
     -- The later decision that took it back.
     retracted_by uuid,
+    -- The evidence that it spoke of until then: whoever is erased takes its reason along.
+    spoke_of     uuid[],
     primary key (tenant_id, shard, decision_id)
 );
+create index decision_spoke_of on decision using gin (spoke_of) where spoke_of is not null;
 
 -- The evidence that a decision in force speaks of, on its two sides (0, 1).
 create table decision_evidence (
@@ -97,3 +100,36 @@ create table decision_evidence (
 );
 create index decision_evidence_by_decision on decision_evidence (tenant_id, decision_id);
 create index decision_evidence_of_separations on decision_evidence (tenant_id) where kind = 2;
+
+-- Evidence that was erased: id and time, nothing else. Looked at under the tenant's lock before
+-- the same identifiers are taken up again.
+create table tombstone (
+    tenant_id   uuid     not null,
+    shard       smallint not null check (shard between 0 and 63),
+    evidence_id uuid     not null,
+    -- All places that it had up to this version are void.
+    map_version bigint   not null,
+    -- Whatever it brought up to this time is void.
+    erased_us   bigint   not null,
+    primary key (tenant_id, shard, evidence_id)
+);
+
+-- The ledger of erasures: what has to be erased again after a restore. Gapless, in the order of
+-- commits. A large customer is erased in several parts; the first one's id is the erasure's.
+create table erasure (
+    seq          bigint   primary key,
+    tenant_id    uuid     not null,
+    shard        smallint not null check (shard between 0 and 63), -- of the part's id
+    part_id      uuid     not null,
+    erasure_id   uuid     not null,
+    customer_id  uuid     not null,
+    -- Ids that are gone with this part: founded by its evidence.
+    customer_ids uuid[]   not null,
+    evidence_ids uuid[]   not null,
+    map_versions bigint[] not null,
+    erased_us    bigint   not null,
+    unique (tenant_id, shard, part_id),
+    check (cardinality(evidence_ids) = cardinality(map_versions))
+);
+create index erasure_parts on erasure (tenant_id, erasure_id, seq);
+create index erasure_of_customer on erasure using gin (customer_ids);

@@ -12,6 +12,9 @@ pub enum Error {
     /// There is no such thing in this tenant.
     #[error("{0} does not exist")]
     NotFound(&'static str),
+    /// The customer of these identifiers was erased, at this time (microseconds since 1970).
+    #[error("the customer of these identifiers was erased after the time they were seen")]
+    Erased(i64),
     /// The database, a queue before it, or a key.
     #[error(transparent)]
     Store(#[from] ::store::Error),
@@ -27,7 +30,7 @@ impl FromStore for Error {
     fn as_store(&self) -> Option<&::store::Error> {
         match self {
             Self::Store(error) => Some(error),
-            Self::Invalid(_) | Self::NotFound(_) => None,
+            Self::Invalid(_) | Self::NotFound(_) | Self::Erased(_) => None,
         }
     }
 }
@@ -37,6 +40,7 @@ impl Fault for Error {
         match self {
             Self::Invalid(violations) => Kind::Invalid(violations.clone()),
             Self::NotFound(_) => Kind::NotFound,
+            Self::Erased(_) => Kind::Precondition,
             Self::Store(error) => error.kind(),
         }
     }
@@ -45,6 +49,7 @@ impl Fault for Error {
         match self {
             Self::Invalid(_) => "INVALID_FIELD",
             Self::NotFound(_) => "NOT_FOUND",
+            Self::Erased(_) => "ERASED",
             Self::Store(error) => error.reason(),
         }
     }

@@ -9,13 +9,14 @@
 //! never of the order of arrival; a customer id leads to the customer that holds its founder, for
 //! ever; a value at rest is a keyed hash, or sealed under the key of its evidence.
 //!
-//! Deliberately absent: fuzzy matching of records, review cases, erasure and the public
-//! watch (later issues), and any knowledge of profiles.
+//! Deliberately absent: fuzzy matching of records, review cases and the public watch
+//! (later issues), and any knowledge of profiles.
 
 mod api;
 mod app;
 pub mod config;
 mod domain;
+pub mod erasure;
 mod error;
 pub mod events;
 pub mod service;

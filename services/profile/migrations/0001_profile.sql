@@ -35,6 +35,9 @@ create table fragment (
     personal    bytea,
     -- That key under the tenant's key; absent until the first event.
     wrapped_key bytea,
+    -- When its customer was erased: events up to then are void. Then the customer is the nil
+    -- UUID and there is no key, until somebody with the same identifiers comes.
+    erased_us   bigint,
     primary key (tenant_id, shard, evidence_id)
 ) with (fillfactor = 70);
 alter table fragment alter column behaviour set storage main;
@@ -92,6 +95,8 @@ create table rejected_event (
     tenant_id    uuid     not null,
     shard        smallint not null check (shard between 0 and 63),
     rejection_id uuid     not null,
+    -- Whose it would have been, if its identifiers could be read.
+    evidence_id  uuid,
     received_us  bigint   not null,
     wrapped_key  bytea    not null,
     sealed       bytea    not null,
@@ -99,4 +104,6 @@ create table rejected_event (
 );
 alter table rejected_event alter column sealed set storage external;
 create index rejected_event_by_time on rejected_event (tenant_id, received_us, rejection_id);
+create index rejected_event_of_evidence on rejected_event (tenant_id, evidence_id)
+    where evidence_id is not null;
 create index rejected_event_age on rejected_event (received_us);

@@ -1,8 +1,10 @@
 //! What others hear of profiles, and what is heard of identity.
 
 use bytes::Bytes;
+use contracts::common::v1::CustomersErased;
 use contracts::identity::v1 as identity;
 use contracts::profile::v1 as wire;
+use feed::receipt::Part;
 use feed::{Entry, HandleError, Handler};
 use kernel::{CustomerId, EvidenceId, TenantId, Violations};
 use prost::Message;
@@ -10,6 +12,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::app::Shared;
+use crate::app::erase::Erased;
 use crate::app::moves::{self, Heard};
 use crate::domain::schema::{Declaration, Type};
 use crate::store::fragment::Move;
@@ -18,6 +21,7 @@ use crate::store::redirect::Redirect;
 const PROFILE_CHANGED: i16 = wire::EventKind::ProfileChanged as i16;
 const PROFILE_REDIRECTED: i16 = wire::EventKind::ProfileRedirected as i16;
 const TRAIT_CHANGED: i16 = wire::EventKind::TraitChanged as i16;
+const CUSTOMERS_ERASED: i16 = wire::EventKind::CustomersErased as i16;
 
 /// A profile has a new version; `state` is empty for a customer without fragments.
 pub(crate) fn profile_changed(
@@ -41,6 +45,22 @@ pub(crate) fn profile_redirected(redirect: &Redirect) -> Entry {
     let data = wire::ProfileRedirected { into_customer_id }.encode_to_vec();
     let subject = redirect.customer.uuid();
     Entry::new(redirect.tenant, subject, PROFILE_REDIRECTED, redirect.version, data.into())
+}
+
+/// Customers are gone for good.
+pub(crate) fn customers_erased(erased: &Erased) -> Entry {
+    let bytes = |id: &[u8]| Bytes::copy_from_slice(id);
+    let data = CustomersErased {
+        customer_ids: erased.customers.iter().map(|id| bytes(id.as_bytes())).collect(),
+        evidence_ids: erased.evidence.iter().map(|(id, _)| bytes(id.as_bytes())).collect(),
+    };
+    let data = data.encode_to_vec();
+    Entry::new(erased.tenant, erased.part, CUSTOMERS_ERASED, 1, data.into())
+}
+
+/// The same, as it is told to those who begin anew.
+pub(crate) fn customers_erased_before(part: &Part) -> Entry {
+    part.entry(CUSTOMERS_ERASED)
 }
 
 /// A trait was declared, changed or (without declaration) deleted.
@@ -80,14 +100,39 @@ pub(crate) fn to_change(entry: &Entry) -> Option<wire::watch_profiles_response::
             let into_customer_id = into.to_string();
             Some(Change::Redirect(wire::ProfileRedirect { customer_id, into_customer_id }))
         }
+        CUSTOMERS_ERASED => {
+            let erased = CustomersErased::decode(entry.data.clone()).ok()?;
+            let ids = erased.customer_ids.iter().filter_map(|id| CustomerId::from_slice(id).ok());
+            let customer_ids = ids.map(|id| id.to_string()).collect();
+            Some(Change::Erasure(wire::ProfileErasure { customer_ids }))
+        }
         _ => None,
     }
 }
 
-/// The customer that an entry of the own log is about.
-pub(crate) fn customer_of(entry: &Entry) -> Option<(TenantId, CustomerId)> {
-    let is_customer = matches!(entry.kind, PROFILE_CHANGED | PROFILE_REDIRECTED);
-    is_customer.then(|| (entry.tenant, CustomerId::new(entry.subject)))
+/// The customers that an entry of the own log is about.
+pub(crate) fn customers_of(entry: &Entry) -> Vec<(TenantId, CustomerId)> {
+    match entry.kind {
+        PROFILE_CHANGED | PROFILE_REDIRECTED => {
+            vec![(entry.tenant, CustomerId::new(entry.subject))]
+        }
+        CUSTOMERS_ERASED => {
+            let erased = CustomersErased::decode(entry.data.clone()).unwrap_or_default();
+            let ids = erased.customer_ids.iter().filter_map(|id| CustomerId::from_slice(id).ok());
+            ids.map(|id| (entry.tenant, id)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The evidence that an entry of the own log says is erased.
+pub(crate) fn erased_evidence(entry: &Entry) -> Vec<(TenantId, EvidenceId)> {
+    if entry.kind != CUSTOMERS_ERASED {
+        return Vec::new();
+    }
+    let erased = CustomersErased::decode(entry.data.clone()).unwrap_or_default();
+    let ids = erased.evidence_ids.iter().filter_map(|id| EvidenceId::from_slice(id).ok());
+    ids.map(|id| (entry.tenant, id)).collect()
 }
 
 /// `RejectedEvent` with an event that is encoded already.
@@ -123,13 +168,14 @@ impl Handler for IdentityEvents {
     fn committed(&self, entries: &[Entry]) {
         let mut customers = Vec::with_capacity(2 * entries.len());
         for entry in entries {
-            for customer in customers_of(entry) {
+            for customer in touched_by(entry) {
                 customers.push((entry.tenant, customer));
             }
         }
         // Redis is emptied of them when they come by in the own log.
         self.0.profiles.bump(&customers);
         self.0.tail.wake();
+        self.0.tail.pass_receipts();
     }
 }
 
@@ -151,14 +197,32 @@ fn hear(entry: &Entry, heard: &mut Heard) -> Result<(), HandleError> {
             let (tenant, customer) = (entry.tenant, CustomerId::new(entry.subject));
             heard.redirected(Redirect { tenant, customer, into, version: entry.version });
         }
+        Ok(identity::EventKind::CustomerErased) => {
+            let erased = identity::CustomerErased::decode(entry.data.clone());
+            heard.erased(read_erased(entry, erased.map_err(|_| damaged())?).ok_or_else(damaged)?);
+        }
         // Of a later release: nothing that a profile depends on.
         Ok(identity::EventKind::Unspecified) | Err(_) => {}
     }
     Ok(())
 }
 
+fn read_erased(entry: &Entry, erased: identity::CustomerErased) -> Option<Erased> {
+    let customers = erased.customer_ids.iter().map(|id| CustomerId::from_slice(id).ok());
+    let evidence = |it: &identity::ErasedEvidence| {
+        Some((EvidenceId::from_slice(&it.evidence_id).ok()?, it.map_version.max(1)))
+    };
+    Some(Erased {
+        tenant: entry.tenant,
+        part: entry.subject,
+        customers: customers.collect::<Option<Vec<CustomerId>>>()?,
+        evidence: erased.evidence.iter().map(evidence).collect::<Option<Vec<_>>>()?,
+        erased_us: erased.erase_us,
+    })
+}
+
 /// The customers whose profiles an entry of identity changes.
-fn customers_of(entry: &Entry) -> Vec<CustomerId> {
+fn touched_by(entry: &Entry) -> Vec<CustomerId> {
     let of = |bytes: &[u8]| CustomerId::from_slice(bytes).ok();
     match identity::EventKind::try_from(i32::from(entry.kind)) {
         Ok(identity::EventKind::EvidenceMoved) => {
@@ -167,6 +231,10 @@ fn customers_of(entry: &Entry) -> Vec<CustomerId> {
             both.into_iter().flatten().collect()
         }
         Ok(identity::EventKind::CustomerRedirected) => vec![CustomerId::new(entry.subject)],
+        Ok(identity::EventKind::CustomerErased) => {
+            let erased = identity::CustomerErased::decode(entry.data.clone()).unwrap_or_default();
+            erased.customer_ids.iter().filter_map(|id| of(id)).collect()
+        }
         _ => Vec::new(),
     }
 }

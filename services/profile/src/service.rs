@@ -104,6 +104,7 @@ pub async fn build(
         lookup: Arc::clone(keys.lookup()),
         schemas: Shared::schemas(&keyed),
         profiles: Profiles::new(cache, config.cached_profiles, config.cache_time()),
+        known: moka::future::Cache::builder().max_capacity(config.known_evidence).build(),
         tail: tail.clone(),
         metrics,
         database: keyed.clone(),
@@ -120,6 +121,9 @@ pub async fn build(
     tasks.spawn(stop.clone().run_until_cancelled_owned(follow_self(shared.clone())));
     tasks.spawn(stop.clone().run_until_cancelled_owned(settle(shared.clone())));
     let upstream = Upstream::new(peers.identity.without_deadline());
+    let receipts =
+        feed::receipt::relay(keyed.clone(), tail.clone(), upstream.clone(), stop.clone());
+    tasks.spawn(receipts);
     let follower = Consumer::new(
         "profile.identity",
         upstream,
@@ -190,7 +194,10 @@ async fn follow_self_once(shared: &Shared) -> Result<(), feed::Error> {
     shared.profiles.forget_all();
     loop {
         let run = subscription.next().await?;
-        let customers: Vec<_> = run.entries().iter().filter_map(events::customer_of).collect();
+        let customers: Vec<_> = run.entries().iter().flat_map(events::customers_of).collect();
+        for key in run.entries().iter().flat_map(events::erased_evidence) {
+            shared.known.invalidate(&key).await;
+        }
         if !customers.is_empty() {
             shared.profiles.forget(&customers).await;
         }

@@ -6,6 +6,7 @@ create table demand (
     tenant_id       uuid     not null,
     shard           smallint not null,
     demand_id       uuid     not null,
+    -- The nil UUID once the customer was erased.
     customer_id     uuid     not null,
     kind            text     not null,
     policy          text     not null,
@@ -41,6 +42,7 @@ create table demand (
     constraint demand_never_forgotten check ((state = 5) = (next_action_us is null)),
     constraint demand_held_by_somebody
         check (case state when 1 then agent = '' and offer_id is null
+                          when 5 then (agent = '') = (offer_id is null)
                           else agent <> '' and offer_id is not null end),
     constraint demand_result_when_closed check ((state = 5) = (result is not null))
 ) with (fillfactor = 80);

@@ -4,6 +4,7 @@
 
 use contracts::routing::v1::{DemandChanged, EventKind};
 use contracts::scoring::v1::{EventKind as ScoringKind, ScoreChanged};
+use feed::receipt::Part;
 use feed::{Entry, Error, HandleError, Shards, SnapshotKey, SnapshotSource};
 use kernel::CustomerId;
 use prost::Message;
@@ -45,7 +46,7 @@ pub(crate) fn read(entry: &Entry) -> Result<Option<DemandChanged>, Error> {
     DemandChanged::decode(entry.data.clone()).map(Some).map_err(|_| Error::Malformed("data"))
 }
 
-/// Demands as if each had just changed.
+/// Demands as if each had just changed, and erasures.
 pub(crate) struct Snapshot(pub(crate) Database);
 
 impl SnapshotSource for Snapshot {
@@ -56,10 +57,16 @@ impl SnapshotSource for Snapshot {
         limit: usize,
     ) -> Result<Vec<Entry>, Error> {
         let after = after.map(|(tenant, id)| (tenant.uuid(), id));
-        let shards: Vec<i16> = shards.numbers().collect();
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let latest = demand::snapshot(self.0.pool(), after, &shards, limit).await?;
-        Ok(latest.into_iter().map(as_if_changed).collect())
+        let numbers: Vec<i16> = shards.numbers().collect();
+        let rows = i64::try_from(limit).unwrap_or(i64::MAX);
+        let latest = demand::snapshot(self.0.pool(), after, &numbers, rows).await?;
+        let from = after.unwrap_or_default();
+        let erased = feed::receipt::known(self.0.pool(), shards, from, limit).await?;
+        let mut entries: Vec<Entry> = latest.into_iter().map(as_if_changed).collect();
+        entries.extend(erased.iter().map(customers_erased));
+        entries.sort_by_key(|entry| (entry.tenant, entry.subject));
+        entries.truncate(limit);
+        Ok(entries)
     }
 }
 
@@ -73,6 +80,19 @@ fn as_if_changed(latest: Latest) -> Entry {
         cause: latest.cause,
     };
     entry(&latest.demand, &data)
+}
+
+/// Customers are gone for good.
+pub(crate) fn customers_erased(part: &Part) -> Entry {
+    part.entry(EventKind::CustomersErased as i16)
+}
+
+/// The customers that an entry of scoring says are gone.
+pub(crate) fn erased(entry: &Entry) -> Result<Option<Part>, HandleError> {
+    if entry.kind != ScoringKind::CustomersErased as i16 {
+        return Ok(None);
+    }
+    Ok(Some(Part::read(entry)?))
 }
 
 /// A threshold that a customer's score has crossed upwards.

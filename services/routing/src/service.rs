@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ::store::{Bell, Cache, Database, KeyRing, idempotency};
 use contracts::routing::v1::routing_service_server::RoutingServiceServer;
-use feed::{Consumer, FeedService, Tail, Upstream, consumer};
+use feed::{Consumer, FeedService, Tail, Upstream, consumer, receipt};
 use prometheus_client::registry::Registry;
 use server::{Drain, Peer};
 use tokio_util::sync::CancellationToken;
@@ -99,9 +99,12 @@ pub async fn build(
     tasks.spawn(sweep(database.clone(), stop.clone()));
     tasks.spawn(Router::new(app.clone(), routing.clone()).run(stop.clone()));
     tasks.spawn(rescore::run(app.clone(), routing, stop.clone()));
+    let upstream = Upstream::new(peers.scoring.without_deadline());
+    let passing = receipt::relay(keyed.clone(), tail.clone(), upstream.clone(), stop.clone());
+    tasks.spawn(passing);
     let consumer = Consumer::new(
         "routing.scoring",
-        Upstream::new(peers.scoring.without_deadline()),
+        upstream,
         keyed,
         Thresholds(app.clone()),
         consumer::Options::default(),

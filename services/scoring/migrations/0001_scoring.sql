@@ -21,6 +21,8 @@ create table subject (
     next_due_us      bigint,
     -- Counts the writes: who read the row without a lock learns that it has changed since.
     writes           bigint   not null,
+    -- The customer was erased: the id stays, empty, so that nothing older brings it back.
+    erased           boolean  not null default false,
     primary key (tenant_id, shard, customer_id)
 ) with (fillfactor = 70);
 alter table subject alter column behaviour set storage main;
@@ -71,6 +73,9 @@ create table feature_log (
     answers           bytea    not null,
     primary key (tenant_id, shard, use_id)
 );
+create index feature_log_of_customer on feature_log (tenant_id, customer_id);
+create index feature_log_asked on feature_log (tenant_id, asked_customer_id)
+    where asked_customer_id <> customer_id;
 
 -- Labels in the order in which they are learned, from 1 for each tenant, without gap.
 create table label_log (

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use contracts::scoring::v1::{EventKind, ReachedThreshold, ScoreChanged, ScoreState};
+use feed::receipt::Part;
 use feed::{Entry, Shards, SnapshotKey, SnapshotSource};
 use prost::Message;
 use store::Database;
@@ -43,7 +44,12 @@ fn entry(subject: &Subject, crossed: impl Fn(&Reached) -> bool) -> Entry {
     Entry::new(tenant, customer, kind, subject.score_version, Bytes::from(data.encode_to_vec()))
 }
 
-/// The customers with scores, for those who cannot follow the feed from where they are. What
+/// Customers are gone for good.
+pub(crate) fn customers_erased(part: &Part) -> Entry {
+    part.entry(EventKind::CustomersErased as i16)
+}
+
+/// The customers with scores and those that are gone, for those who cannot follow the feed from where they are. What
 /// they missed cannot be told, so each threshold that is reached counts as crossed; since when it
 /// is lets a reader act once.
 #[derive(Debug)]
@@ -57,6 +63,13 @@ impl SnapshotSource for Snapshots {
         limit: usize,
     ) -> Result<Vec<Entry>, feed::Error> {
         let subjects = tables::snapshot(self.0.pool(), shards, after, limit).await?;
-        Ok(subjects.iter().map(|subject| entry(subject, |_| true)).collect())
+        let from = after.map_or_else(Default::default, |(tenant, id)| (tenant.uuid(), id));
+        let erased = feed::receipt::known(self.0.pool(), shards, from, limit).await?;
+        let mut entries: Vec<Entry> =
+            subjects.iter().map(|subject| entry(subject, |_| true)).collect();
+        entries.extend(erased.iter().map(customers_erased));
+        entries.sort_by_key(|entry| (entry.tenant, entry.subject));
+        entries.truncate(limit);
+        Ok(entries)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::store::{Bell, Cache, Database, KeyRing, TokenSealer};
 use contracts::scoring::v1::scoring_service_server::ScoringServiceServer;
 use feed::consumer::Options;
-use feed::{Consumer, FeedService, Handler, Tail, Upstream, retention};
+use feed::{Consumer, FeedService, Handler, Tail, Upstream, receipt, retention};
 use prometheus_client::registry::Registry;
 use server::{Drain, Peer};
 use tonic::service::Routes;
@@ -121,6 +121,8 @@ fn spawn(app: &Arc<App>, metrics: &feed::Metrics, (profile, feedback): (Peer, Pe
     let retained = retention::run(app.database.clone(), keep, metrics.clone(), stop);
     tasks.spawn(retained);
     let lanes = Options { lanes: app.config.profile_lanes, ..Options::default() };
+    let (tail, upstream) = (app.tail.clone(), Upstream::new(profile.clone().without_deadline()));
+    tasks.spawn(receipt::relay(app.database.clone(), tail, upstream, app.drain.token()));
     follow(app, metrics, "scoring.profile", profile, ProfileHandler::new(Arc::clone(app)), lanes);
     // One lane: the label log is written in one order.
     let handler = FeedbackHandler(Arc::clone(app));

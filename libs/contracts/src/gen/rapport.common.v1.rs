@@ -22,6 +22,17 @@ pub mod auth_rule {
         Public(bool),
     }
 }
+/// Customers are gone for good. The services tell it each other along the chain of their
+/// feeds; the subject of the entry is the part of the erasure (UUID).
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CustomersErased {
+    /// Their ids (UUID, 16 bytes), also those that led to another. None is ever given out again.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub customer_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Their evidence (UUID, 16 bytes). In profile's feed only.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub evidence_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
 /// The reason of an error. The wire carries the name without its prefix,
 /// e.g. `INVALID_FIELD`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -67,6 +78,8 @@ pub enum ErrorReason {
     Conflict = 18,
     /// The resource is still used by another one, which the message names.
     InUse = 19,
+    /// The customer of these identifiers was erased after the time that the call speaks of.
+    Erased = 20,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -95,6 +108,7 @@ impl ErrorReason {
             Self::NoCapacity => "ERROR_REASON_NO_CAPACITY",
             Self::Conflict => "ERROR_REASON_CONFLICT",
             Self::InUse => "ERROR_REASON_IN_USE",
+            Self::Erased => "ERROR_REASON_ERASED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -120,9 +134,45 @@ impl ErrorReason {
             "ERROR_REASON_NO_CAPACITY" => Some(Self::NoCapacity),
             "ERROR_REASON_CONFLICT" => Some(Self::Conflict),
             "ERROR_REASON_IN_USE" => Some(Self::InUse),
+            "ERROR_REASON_ERASED" => Some(Self::Erased),
             _ => None,
         }
     }
+}
+/// One version of a configuration resource, as it was saved.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResourceVersion {
+    /// What it is, as in the YAML that is applied, e.g. `Scorecard`.
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// Its name within the kind; `default` for the identity rules.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Counts the changes of the resource, from 1. A deletion is a version too.
+    #[prost(int64, tag = "3")]
+    pub version: i64,
+    /// The etag of this version.
+    #[prost(string, tag = "4")]
+    pub etag: ::prost::alloc::string::String,
+    /// When it was saved.
+    #[prost(message, optional, tag = "5")]
+    pub create_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who saved it: the subject of the caller's token.
+    #[prost(string, tag = "6")]
+    pub author: ::prost::alloc::string::String,
+    /// What the caller named the change that it was part of; empty if it named none.
+    #[prost(string, tag = "7")]
+    pub change_id: ::prost::alloc::string::String,
+    /// True if this version deletes the resource; `body_json` is what was deleted.
+    #[prost(bool, tag = "8")]
+    pub deleted: bool,
+    /// True if no later version was saved.
+    #[prost(bool, tag = "9")]
+    pub current: bool,
+    /// The resource as canonical protobuf JSON of the message that its Upsert takes, without
+    /// what is output only. Empty if this release cannot read the version.
+    #[prost(string, tag = "10")]
+    pub body_json: ::prost::alloc::string::String,
 }
 /// One identifier of a person: a value inside a namespace.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -77,6 +77,32 @@ pub struct SnapshotResponse {
     #[prost(message, repeated, tag = "3")]
     pub entries: ::prost::alloc::vec::Vec<FeedEntry>,
 }
+/// What was committed.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RecordReceiptsRequest {
+    /// At most 500.
+    #[prost(message, repeated, tag = "1")]
+    pub receipts: ::prost::alloc::vec::Vec<Receipt>,
+}
+/// Nothing to say.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RecordReceiptsResponse {}
+/// A service has committed a part of an erasure.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Receipt {
+    /// The tenant (UUID, 16 bytes).
+    #[prost(bytes = "bytes", tag = "1")]
+    pub tenant_id: ::prost::bytes::Bytes,
+    /// The part: the subject of the entry that told of it (UUID, 16 bytes).
+    #[prost(bytes = "bytes", tag = "2")]
+    pub part_id: ::prost::bytes::Bytes,
+    /// Which service, e.g. `scoring`.
+    #[prost(string, tag = "3")]
+    pub service: ::prost::alloc::string::String,
+    /// When it did, in microseconds since 1970.
+    #[prost(int64, tag = "4")]
+    pub done_us: i64,
+}
 /// Generated client implementations.
 pub mod feed_service_client {
     #![allow(
@@ -222,6 +248,34 @@ pub mod feed_service_client {
                 .insert(GrpcMethod::new("rapport.feed.v1.FeedService", "Snapshot"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Tells the owner which of its erasures the caller, and the services that follow the caller,
+        /// have committed. The owner passes it on to the one that it follows. Repeating is harmless.
+        pub async fn record_receipts(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RecordReceiptsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RecordReceiptsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rapport.feed.v1.FeedService/RecordReceipts",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("rapport.feed.v1.FeedService", "RecordReceipts"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -262,6 +316,15 @@ pub mod feed_service_server {
             &self,
             request: tonic::Request<super::SnapshotRequest>,
         ) -> std::result::Result<tonic::Response<Self::SnapshotStream>, tonic::Status>;
+        /// Tells the owner which of its erasures the caller, and the services that follow the caller,
+        /// have committed. The owner passes it on to the one that it follows. Repeating is harmless.
+        async fn record_receipts(
+            &self,
+            request: tonic::Request<super::RecordReceiptsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RecordReceiptsResponse>,
+            tonic::Status,
+        >;
     }
     /// The change log of the service that serves it. Internal.
     #[derive(Debug)]
@@ -428,6 +491,51 @@ pub mod feed_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rapport.feed.v1.FeedService/RecordReceipts" => {
+                    #[allow(non_camel_case_types)]
+                    struct RecordReceiptsSvc<T: FeedService>(pub Arc<T>);
+                    impl<
+                        T: FeedService,
+                    > tonic::server::UnaryService<super::RecordReceiptsRequest>
+                    for RecordReceiptsSvc<T> {
+                        type Response = super::RecordReceiptsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RecordReceiptsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FeedService>::record_receipts(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RecordReceiptsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -17,6 +17,30 @@ pub struct CustomerRedirected {
     #[prost(bytes = "bytes", tag = "1")]
     pub into_customer_id: ::prost::bytes::Bytes,
 }
+/// A customer is gone for good, with all its evidence. A large one comes in parts.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CustomerErased {
+    /// The ids that the evidence of this part had founded (UUID, 16 bytes): the customer's, and
+    /// those that led to it. None is ever given out again.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub customer_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// The evidence of this part.
+    #[prost(message, repeated, tag = "2")]
+    pub evidence: ::prost::alloc::vec::Vec<ErasedEvidence>,
+    /// What the evidence brought up to this time is void, in microseconds since 1970.
+    #[prost(int64, tag = "3")]
+    pub erase_us: i64,
+}
+/// A piece of evidence that was erased.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ErasedEvidence {
+    /// The id (UUID, 16 bytes). The same identifiers that come back later have it again.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub evidence_id: ::prost::bytes::Bytes,
+    /// All places that it was given up to this version are void.
+    #[prost(int64, tag = "2")]
+    pub map_version: i64,
+}
 /// The kinds of entries in identity's feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -27,6 +51,8 @@ pub enum EventKind {
     EvidenceMoved = 1,
     /// Subject = the customer that redirects; data = CustomerRedirected; version counts its redirects.
     CustomerRedirected = 2,
+    /// Subject = a part of an erasure (UUID); data = CustomerErased; version = 1.
+    CustomerErased = 3,
 }
 impl EventKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -38,6 +64,7 @@ impl EventKind {
             Self::Unspecified => "EVENT_KIND_UNSPECIFIED",
             Self::EvidenceMoved => "EVENT_KIND_EVIDENCE_MOVED",
             Self::CustomerRedirected => "EVENT_KIND_CUSTOMER_REDIRECTED",
+            Self::CustomerErased => "EVENT_KIND_CUSTOMER_ERASED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -46,6 +73,7 @@ impl EventKind {
             "EVENT_KIND_UNSPECIFIED" => Some(Self::Unspecified),
             "EVENT_KIND_EVIDENCE_MOVED" => Some(Self::EvidenceMoved),
             "EVENT_KIND_CUSTOMER_REDIRECTED" => Some(Self::CustomerRedirected),
+            "EVENT_KIND_CUSTOMER_ERASED" => Some(Self::CustomerErased),
             _ => None,
         }
     }
@@ -57,6 +85,10 @@ pub struct ResolveRequest {
     /// blocked values) are ignored; at least one must remain.
     #[prost(message, repeated, tag = "1")]
     pub identifiers: ::prost::alloc::vec::Vec<super::super::common::v1::Identifier>,
+    /// When they were seen. A set whose customer was erased since is not taken up again: the
+    /// answer is FAILED_PRECONDITION `ERASED`. Default: now.
+    #[prost(message, optional, tag = "2")]
+    pub event_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// The customer of the set.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -90,6 +122,10 @@ pub struct Resolution {
     /// the set identifies nobody, and its customer stands for whoever was behind it.
     #[prost(bool, tag = "7")]
     pub shared_only: bool,
+    /// When a former customer of the set was erased: whatever it brought up to then is void.
+    /// Absent if none was.
+    #[prost(message, optional, tag = "8")]
+    pub erase_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// An identifier that links nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -119,7 +155,7 @@ pub struct BatchResolveResponse {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct BatchResolveResult {
     /// Either an answer or an error.
-    #[prost(oneof = "batch_resolve_result::Result", tags = "1, 2")]
+    #[prost(oneof = "batch_resolve_result::Result", tags = "1, 2, 3")]
     pub result: ::core::option::Option<batch_resolve_result::Result>,
 }
 /// Nested message and enum types in `BatchResolveResult`.
@@ -133,6 +169,9 @@ pub mod batch_resolve_result {
         /// Why it was not.
         #[prost(string, tag = "2")]
         Error(::prost::alloc::string::String),
+        /// Its customer was erased at this time, which is not before `event_time`.
+        #[prost(message, tag = "3")]
+        Erased(::prost_types::Timestamp),
     }
 }
 /// Which customer.
@@ -393,6 +432,9 @@ pub struct UpsertIdentityRulesRequest {
     /// Only check, save nothing.
     #[prost(bool, tag = "3")]
     pub validate_only: bool,
+    /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
+    #[prost(string, tag = "4")]
+    pub change_id: ::prost::alloc::string::String,
 }
 /// The saved rules.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -410,6 +452,140 @@ pub struct GetIdentityRulesResponse {
     /// `meta.version` is 0 for the defaults.
     #[prost(message, optional, tag = "1")]
     pub rules: ::core::option::Option<IdentityRules>,
+}
+/// Which versions.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListResourceVersionsRequest {
+    /// Only of this kind; empty means all that this service has.
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// Only of the resource with this name; empty means all.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Only those of this change; empty means all.
+    #[prost(string, tag = "3")]
+    pub change_id: ::prost::alloc::string::String,
+    /// At most this many; 0 means 50, more than 1,000 means 1,000.
+    #[prost(int32, tag = "4")]
+    pub page_size: i32,
+    /// From the previous answer; empty for the first page.
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of versions.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListResourceVersionsResponse {
+    /// Newest first.
+    #[prost(message, repeated, tag = "1")]
+    pub versions: ::prost::alloc::vec::Vec<super::super::common::v1::ResourceVersion>,
+    /// For the next page; empty if this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// Whom to erase.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EraseCustomerRequest {
+    /// UUID that makes a repeat harmless. Optional.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+    /// Only say what would go, erase nothing.
+    #[prost(bool, tag = "4")]
+    pub validate_only: bool,
+    /// One of the two.
+    #[prost(oneof = "erase_customer_request::Key", tags = "1, 2")]
+    pub key: ::core::option::Option<erase_customer_request::Key>,
+}
+/// Nested message and enum types in `EraseCustomerRequest`.
+pub mod erase_customer_request {
+    /// One of the two.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Key {
+        /// The customer's id, or one that was merged into it.
+        #[prost(string, tag = "1")]
+        CustomerId(::prost::alloc::string::String),
+        /// An identifier of the customer. One that is shared by several customers finds none.
+        #[prost(message, tag = "2")]
+        Identifier(super::super::super::common::v1::Identifier),
+    }
+}
+/// What was erased.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EraseCustomerResponse {
+    /// Without `erasure_id` and `erase_time` if it was only asked.
+    #[prost(message, optional, tag = "1")]
+    pub erasure: ::core::option::Option<Erasure>,
+}
+/// Which erasure.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetErasureRequest {
+    /// The id (UUID).
+    #[prost(string, tag = "1")]
+    pub erasure_id: ::prost::alloc::string::String,
+}
+/// The erasure.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetErasureResponse {
+    /// As it is now.
+    #[prost(message, optional, tag = "1")]
+    pub erasure: ::core::option::Option<Erasure>,
+}
+/// Which page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListErasuresRequest {
+    /// At most this many; 0 means 50, more than 1,000 means 1,000.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the previous answer; empty for the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of the ledger.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListErasuresResponse {
+    /// Oldest first.
+    #[prost(message, repeated, tag = "1")]
+    pub erasures: ::prost::alloc::vec::Vec<Erasure>,
+    /// For the next page; empty if this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// An erasure, and who has carried it out.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Erasure {
+    /// The id (UUID).
+    #[prost(string, tag = "1")]
+    pub erasure_id: ::prost::alloc::string::String,
+    /// The customer that was erased. The id is never given out again.
+    #[prost(string, tag = "2")]
+    pub customer_id: ::prost::alloc::string::String,
+    /// The other ids that led to the customer; they are gone too.
+    #[prost(string, repeated, tag = "3")]
+    pub merged_customer_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many pieces of evidence the customer consisted of.
+    #[prost(int32, tag = "4")]
+    pub evidence_count: i32,
+    /// When: whatever the evidence brought up to this time is void.
+    #[prost(message, optional, tag = "5")]
+    pub erase_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Done when every receipt is.
+    #[prost(enumeration = "ErasureState", tag = "6")]
+    pub state: i32,
+    /// One for each service, in the order in which it reaches them.
+    #[prost(message, repeated, tag = "7")]
+    pub receipts: ::prost::alloc::vec::Vec<ErasureReceipt>,
+}
+/// What a service says of an erasure.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ErasureReceipt {
+    /// `identity`, `profile`, `scoring`, `routing` or `feedback`.
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// Whether it has committed the erasure.
+    #[prost(enumeration = "ErasureState", tag = "2")]
+    pub state: i32,
+    /// When it did; absent until then.
+    #[prost(message, optional, tag = "3")]
+    pub done_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Why an identifier was not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -485,6 +661,39 @@ impl RefuseReason {
             "REFUSE_REASON_UNSPECIFIED" => Some(Self::Unspecified),
             "REFUSE_REASON_SHARED" => Some(Self::Shared),
             "REFUSE_REASON_SPLIT" => Some(Self::Split),
+            _ => None,
+        }
+    }
+}
+/// Whether everything is erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ErasureState {
+    /// It was only asked what would go.
+    Unspecified = 0,
+    /// At least one service has not committed it yet.
+    Pending = 1,
+    /// All services have committed it.
+    Done = 2,
+}
+impl ErasureState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ERASURE_STATE_UNSPECIFIED",
+            Self::Pending => "ERASURE_STATE_PENDING",
+            Self::Done => "ERASURE_STATE_DONE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ERASURE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ERASURE_STATE_PENDING" => Some(Self::Pending),
+            "ERASURE_STATE_DONE" => Some(Self::Done),
             _ => None,
         }
     }
@@ -787,6 +996,97 @@ pub mod identity_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Erases a customer from the whole suite: identifiers, profile, events, scores, uses of
+        /// scores, open demands. Other people are resolved again as if the customer had never been
+        /// there. Returns when this service has erased; the others follow within seconds and answer
+        /// with receipts (GetErasure). What a customer sent up to then is refused when it arrives
+        /// late; who comes back later is a new customer. Repeating it answers the same erasure.
+        pub async fn erase_customer(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EraseCustomerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EraseCustomerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rapport.identity.v1.IdentityService/EraseCustomer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "rapport.identity.v1.IdentityService",
+                        "EraseCustomer",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Says how far an erasure is: one receipt for each service.
+        pub async fn get_erasure(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetErasureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetErasureResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rapport.identity.v1.IdentityService/GetErasure",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("rapport.identity.v1.IdentityService", "GetErasure"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the tenant's erasures, oldest first: the ledger.
+        pub async fn list_erasures(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListErasuresRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListErasuresResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rapport.identity.v1.IdentityService/ListErasures",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "rapport.identity.v1.IdentityService",
+                        "ListErasures",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Saves the tenant's identity rules. They apply to evidence that arrives from then on.
         pub async fn upsert_identity_rules(
             &mut self,
@@ -843,6 +1143,36 @@ pub mod identity_service_client {
                     GrpcMethod::new(
                         "rapport.identity.v1.IdentityService",
                         "GetIdentityRules",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the versions of the configuration resources, newest first: who saved what when.
+        pub async fn list_resource_versions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListResourceVersionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListResourceVersionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rapport.identity.v1.IdentityService/ListResourceVersions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "rapport.identity.v1.IdentityService",
+                        "ListResourceVersions",
                     ),
                 );
             self.inner.unary(req, path, codec).await
@@ -918,6 +1248,34 @@ pub mod identity_service_server {
             tonic::Response<super::SplitCustomerResponse>,
             tonic::Status,
         >;
+        /// Erases a customer from the whole suite: identifiers, profile, events, scores, uses of
+        /// scores, open demands. Other people are resolved again as if the customer had never been
+        /// there. Returns when this service has erased; the others follow within seconds and answer
+        /// with receipts (GetErasure). What a customer sent up to then is refused when it arrives
+        /// late; who comes back later is a new customer. Repeating it answers the same erasure.
+        async fn erase_customer(
+            &self,
+            request: tonic::Request<super::EraseCustomerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::EraseCustomerResponse>,
+            tonic::Status,
+        >;
+        /// Says how far an erasure is: one receipt for each service.
+        async fn get_erasure(
+            &self,
+            request: tonic::Request<super::GetErasureRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetErasureResponse>,
+            tonic::Status,
+        >;
+        /// Lists the tenant's erasures, oldest first: the ledger.
+        async fn list_erasures(
+            &self,
+            request: tonic::Request<super::ListErasuresRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListErasuresResponse>,
+            tonic::Status,
+        >;
         /// Saves the tenant's identity rules. They apply to evidence that arrives from then on.
         async fn upsert_identity_rules(
             &self,
@@ -932,6 +1290,14 @@ pub mod identity_service_server {
             request: tonic::Request<super::GetIdentityRulesRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetIdentityRulesResponse>,
+            tonic::Status,
+        >;
+        /// Lists the versions of the configuration resources, newest first: who saved what when.
+        async fn list_resource_versions(
+            &self,
+            request: tonic::Request<super::ListResourceVersionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListResourceVersionsResponse>,
             tonic::Status,
         >;
     }
@@ -1332,6 +1698,142 @@ pub mod identity_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/rapport.identity.v1.IdentityService/EraseCustomer" => {
+                    #[allow(non_camel_case_types)]
+                    struct EraseCustomerSvc<T: IdentityService>(pub Arc<T>);
+                    impl<
+                        T: IdentityService,
+                    > tonic::server::UnaryService<super::EraseCustomerRequest>
+                    for EraseCustomerSvc<T> {
+                        type Response = super::EraseCustomerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EraseCustomerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IdentityService>::erase_customer(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EraseCustomerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rapport.identity.v1.IdentityService/GetErasure" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetErasureSvc<T: IdentityService>(pub Arc<T>);
+                    impl<
+                        T: IdentityService,
+                    > tonic::server::UnaryService<super::GetErasureRequest>
+                    for GetErasureSvc<T> {
+                        type Response = super::GetErasureResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetErasureRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IdentityService>::get_erasure(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetErasureSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rapport.identity.v1.IdentityService/ListErasures" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListErasuresSvc<T: IdentityService>(pub Arc<T>);
+                    impl<
+                        T: IdentityService,
+                    > tonic::server::UnaryService<super::ListErasuresRequest>
+                    for ListErasuresSvc<T> {
+                        type Response = super::ListErasuresResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListErasuresRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IdentityService>::list_erasures(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListErasuresSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/rapport.identity.v1.IdentityService/UpsertIdentityRules" => {
                     #[allow(non_camel_case_types)]
                     struct UpsertIdentityRulesSvc<T: IdentityService>(pub Arc<T>);
@@ -1412,6 +1914,55 @@ pub mod identity_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetIdentityRulesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rapport.identity.v1.IdentityService/ListResourceVersions" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListResourceVersionsSvc<T: IdentityService>(pub Arc<T>);
+                    impl<
+                        T: IdentityService,
+                    > tonic::server::UnaryService<super::ListResourceVersionsRequest>
+                    for ListResourceVersionsSvc<T> {
+                        type Response = super::ListResourceVersionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListResourceVersionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as IdentityService>::list_resource_versions(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListResourceVersionsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

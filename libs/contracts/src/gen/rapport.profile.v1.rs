@@ -191,6 +191,8 @@ pub enum EventKind {
     ProfileRedirected = 2,
     /// Subject = a hash of the trait's name; data = TraitChanged.
     TraitChanged = 3,
+    /// Subject = a part of an erasure (UUID); data = `rapport.common.v1.CustomersErased`; version = 1.
+    CustomersErased = 4,
 }
 impl EventKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -203,6 +205,7 @@ impl EventKind {
             Self::ProfileChanged => "EVENT_KIND_PROFILE_CHANGED",
             Self::ProfileRedirected => "EVENT_KIND_PROFILE_REDIRECTED",
             Self::TraitChanged => "EVENT_KIND_TRAIT_CHANGED",
+            Self::CustomersErased => "EVENT_KIND_CUSTOMERS_ERASED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -212,6 +215,7 @@ impl EventKind {
             "EVENT_KIND_PROFILE_CHANGED" => Some(Self::ProfileChanged),
             "EVENT_KIND_PROFILE_REDIRECTED" => Some(Self::ProfileRedirected),
             "EVENT_KIND_TRAIT_CHANGED" => Some(Self::TraitChanged),
+            "EVENT_KIND_CUSTOMERS_ERASED" => Some(Self::CustomersErased),
             _ => None,
         }
     }
@@ -504,7 +508,7 @@ pub struct WatchProfilesResponse {
     #[prost(string, tag = "1")]
     pub resume_token: ::prost::alloc::string::String,
     /// What happened; absent in a heartbeat (every 15 s).
-    #[prost(oneof = "watch_profiles_response::Change", tags = "2, 3")]
+    #[prost(oneof = "watch_profiles_response::Change", tags = "2, 3, 4")]
     pub change: ::core::option::Option<watch_profiles_response::Change>,
 }
 /// Nested message and enum types in `WatchProfilesResponse`.
@@ -518,6 +522,9 @@ pub mod watch_profiles_response {
         /// A customer was merged into another or became itself again.
         #[prost(message, tag = "3")]
         Redirect(super::ProfileRedirect),
+        /// Customers are gone for good.
+        #[prost(message, tag = "4")]
+        Erasure(super::ProfileErasure),
     }
 }
 /// A changed profile: read it for its content.
@@ -529,6 +536,13 @@ pub struct ProfileChange {
     /// Its version now.
     #[prost(int64, tag = "2")]
     pub version: i64,
+}
+/// Profiles that were erased.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ProfileErasure {
+    /// Ids that lead nowhere any more: drop what you keep under them.
+    #[prost(string, repeated, tag = "1")]
+    pub customer_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A changed id.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -607,6 +621,9 @@ pub struct UpsertTraitRequest {
     /// Only check, save nothing.
     #[prost(bool, tag = "3")]
     pub validate_only: bool,
+    /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
+    #[prost(string, tag = "4")]
+    pub change_id: ::prost::alloc::string::String,
 }
 /// As saved.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -655,10 +672,42 @@ pub struct DeleteTraitRequest {
     /// Its name. An absent one is deleted already.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
+    #[prost(string, tag = "2")]
+    pub change_id: ::prost::alloc::string::String,
 }
 /// Done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeleteTraitResponse {}
+/// Which versions.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListResourceVersionsRequest {
+    /// Only of this kind; empty means all that this service has.
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// Only of the resource with this name; empty means all.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Only those of this change; empty means all.
+    #[prost(string, tag = "3")]
+    pub change_id: ::prost::alloc::string::String,
+    /// At most this many; 0 means 50, more than 1,000 means 1,000.
+    #[prost(int32, tag = "4")]
+    pub page_size: i32,
+    /// From the previous answer; empty for the first page.
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of versions.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListResourceVersionsResponse {
+    /// Newest first.
+    #[prost(message, repeated, tag = "1")]
+    pub versions: ::prost::alloc::vec::Vec<super::super::common::v1::ResourceVersion>,
+    /// For the next page; empty if this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -1185,6 +1234,36 @@ pub mod profile_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Lists the versions of the configuration resources, newest first: who saved what when.
+        pub async fn list_resource_versions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListResourceVersionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListResourceVersionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rapport.profile.v1.ProfileService/ListResourceVersions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "rapport.profile.v1.ProfileService",
+                        "ListResourceVersions",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1299,6 +1378,14 @@ pub mod profile_service_server {
             request: tonic::Request<super::DeleteTraitRequest>,
         ) -> std::result::Result<
             tonic::Response<super::DeleteTraitResponse>,
+            tonic::Status,
+        >;
+        /// Lists the versions of the configuration resources, newest first: who saved what when.
+        async fn list_resource_versions(
+            &self,
+            request: tonic::Request<super::ListResourceVersionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListResourceVersionsResponse>,
             tonic::Status,
         >;
     }
@@ -1866,6 +1953,55 @@ pub mod profile_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteTraitSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rapport.profile.v1.ProfileService/ListResourceVersions" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListResourceVersionsSvc<T: ProfileService>(pub Arc<T>);
+                    impl<
+                        T: ProfileService,
+                    > tonic::server::UnaryService<super::ListResourceVersionsRequest>
+                    for ListResourceVersionsSvc<T> {
+                        type Response = super::ListResourceVersionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListResourceVersionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ProfileService>::list_resource_versions(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListResourceVersionsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -47,6 +47,8 @@ pub enum EventKind {
     Unspecified = 0,
     /// Subject = customer; data = ScoreChanged; version = the customer's score version.
     ScoreChanged = 1,
+    /// Subject = a part of an erasure (UUID); data = `rapport.common.v1.CustomersErased`; version = 1.
+    CustomersErased = 2,
 }
 impl EventKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -57,6 +59,7 @@ impl EventKind {
         match self {
             Self::Unspecified => "EVENT_KIND_UNSPECIFIED",
             Self::ScoreChanged => "EVENT_KIND_SCORE_CHANGED",
+            Self::CustomersErased => "EVENT_KIND_CUSTOMERS_ERASED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -64,6 +67,7 @@ impl EventKind {
         match value {
             "EVENT_KIND_UNSPECIFIED" => Some(Self::Unspecified),
             "EVENT_KIND_SCORE_CHANGED" => Some(Self::ScoreChanged),
+            "EVENT_KIND_CUSTOMERS_ERASED" => Some(Self::CustomersErased),
             _ => None,
         }
     }
@@ -361,6 +365,9 @@ pub struct UpsertScorecardRequest {
     /// Only check, save nothing.
     #[prost(bool, tag = "3")]
     pub validate_only: bool,
+    /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
+    #[prost(string, tag = "4")]
+    pub change_id: ::prost::alloc::string::String,
 }
 /// As saved.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -409,6 +416,9 @@ pub struct DeleteScorecardRequest {
     /// Its name. An absent one is deleted already.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
+    #[prost(string, tag = "2")]
+    pub change_id: ::prost::alloc::string::String,
 }
 /// Done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -450,6 +460,9 @@ pub struct UpsertModelPolicyRequest {
     /// Only check, save nothing.
     #[prost(bool, tag = "3")]
     pub validate_only: bool,
+    /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
+    #[prost(string, tag = "4")]
+    pub change_id: ::prost::alloc::string::String,
 }
 /// As saved.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -478,6 +491,9 @@ pub struct DeleteModelPolicyRequest {
     /// Its name. An absent one is deleted already.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
+    #[prost(string, tag = "2")]
+    pub change_id: ::prost::alloc::string::String,
 }
 /// Done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -517,6 +533,35 @@ pub struct Model {
     /// Labels in the log that are not learned yet.
     #[prost(int64, tag = "4")]
     pub labels_waiting: i64,
+}
+/// Which versions.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListResourceVersionsRequest {
+    /// Only of this kind; empty means all that this service has.
+    #[prost(string, tag = "1")]
+    pub kind: ::prost::alloc::string::String,
+    /// Only of the resource with this name; empty means all.
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// Only those of this change; empty means all.
+    #[prost(string, tag = "3")]
+    pub change_id: ::prost::alloc::string::String,
+    /// At most this many; 0 means 50, more than 1,000 means 1,000.
+    #[prost(int32, tag = "4")]
+    pub page_size: i32,
+    /// From the previous answer; empty for the first page.
+    #[prost(string, tag = "5")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of versions.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListResourceVersionsResponse {
+    /// Newest first.
+    #[prost(message, repeated, tag = "1")]
+    pub versions: ::prost::alloc::vec::Vec<super::super::common::v1::ResourceVersion>,
+    /// For the next page; empty if this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
 }
 /// Kinds of scorers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1048,6 +1093,36 @@ pub mod scoring_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Lists the versions of the configuration resources, newest first: who saved what when.
+        pub async fn list_resource_versions(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListResourceVersionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListResourceVersionsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rapport.scoring.v1.ScoringService/ListResourceVersions",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "rapport.scoring.v1.ScoringService",
+                        "ListResourceVersions",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1173,6 +1248,14 @@ pub mod scoring_service_server {
             request: tonic::Request<super::ListModelsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListModelsResponse>,
+            tonic::Status,
+        >;
+        /// Lists the versions of the configuration resources, newest first: who saved what when.
+        async fn list_resource_versions(
+            &self,
+            request: tonic::Request<super::ListResourceVersionsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListResourceVersionsResponse>,
             tonic::Status,
         >;
     }
@@ -1831,6 +1914,55 @@ pub mod scoring_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListModelsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rapport.scoring.v1.ScoringService/ListResourceVersions" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListResourceVersionsSvc<T: ScoringService>(pub Arc<T>);
+                    impl<
+                        T: ScoringService,
+                    > tonic::server::UnaryService<super::ListResourceVersionsRequest>
+                    for ListResourceVersionsSvc<T> {
+                        type Response = super::ListResourceVersionsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListResourceVersionsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ScoringService>::list_resource_versions(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListResourceVersionsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

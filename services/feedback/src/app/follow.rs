@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ::store::{Bell, Error};
-use feed::{Entry, HandleError, Handler, Tail};
+use feed::{Entry, HandleError, Handler, Tail, receipt};
 use sqlx::PgConnection;
 
 use super::record::{self, News};
@@ -28,16 +28,23 @@ impl Handler for Demands {
         entries: &[Entry],
     ) -> Result<(), HandleError> {
         let mut changes = Vec::with_capacity(entries.len());
+        let mut erased = Vec::new();
         for entry in entries {
             changes.extend(events::change(entry)?);
+            erased.extend(events::erased(entry)?);
         }
         let news = apply(connection, &changes).await?;
+        if !erased.is_empty() {
+            store::erase::erase(connection, &erased).await?;
+            receipt::record(connection, crate::NAME, &erased).await?;
+        }
         feed::append(connection, &events::labels(&news)).await?;
         Ok(())
     }
 
     fn committed(&self, _entries: &[Entry]) {
         self.tail.wake();
+        self.tail.pass_receipts();
         self.arrivals.ring();
     }
 }

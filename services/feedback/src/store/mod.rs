@@ -1,6 +1,7 @@
 //! The SQL, one file per subject. Functions take the caller's connection where they are part
 //! of its transaction. Rows are locked in the order of [`Key`].
 
+pub(crate) mod erase;
 pub(crate) mod fact;
 pub(crate) mod funnel;
 pub(crate) mod label;

@@ -2,18 +2,22 @@
 
 mod customer;
 mod decide;
+mod erase;
 mod explain;
 mod parse;
 mod resolve;
 mod rules;
+mod versions;
 
 use contracts::identity::v1::identity_service_server::IdentityService;
 use contracts::identity::v1::{
-    BatchResolveRequest, BatchResolveResponse, ExplainLinkRequest, ExplainLinkResponse,
-    GetCustomerRequest, GetCustomerResponse, GetIdentityRulesRequest, GetIdentityRulesResponse,
-    ListIdentifiersRequest, ListIdentifiersResponse, MergeCustomersRequest, MergeCustomersResponse,
-    ResolveRequest, ResolveResponse, SplitCustomerRequest, SplitCustomerResponse,
-    UpsertIdentityRulesRequest, UpsertIdentityRulesResponse,
+    BatchResolveRequest, BatchResolveResponse, EraseCustomerRequest, EraseCustomerResponse,
+    ExplainLinkRequest, ExplainLinkResponse, GetCustomerRequest, GetCustomerResponse,
+    GetErasureRequest, GetErasureResponse, GetIdentityRulesRequest, GetIdentityRulesResponse,
+    ListErasuresRequest, ListErasuresResponse, ListIdentifiersRequest, ListIdentifiersResponse,
+    ListResourceVersionsRequest, ListResourceVersionsResponse, MergeCustomersRequest,
+    MergeCustomersResponse, ResolveRequest, ResolveResponse, SplitCustomerRequest,
+    SplitCustomerResponse, UpsertIdentityRulesRequest, UpsertIdentityRulesResponse,
 };
 use server::{Call, status};
 use tonic::{Request, Response, Status};
@@ -101,6 +105,38 @@ impl IdentityService for Api {
     ) -> Result<Response<UpsertIdentityRulesResponse>, Status> {
         let call = Call::of(&request)?;
         answer(rules::upsert(&self.app, &call, request.into_inner()).await)
+    }
+
+    async fn list_resource_versions(
+        &self,
+        request: Request<ListResourceVersionsRequest>,
+    ) -> Result<Response<ListResourceVersionsResponse>, Status> {
+        let call = Call::of(&request)?;
+        answer(versions::list(&self.app, &call, request.into_inner()).await)
+    }
+
+    async fn erase_customer(
+        &self,
+        request: Request<EraseCustomerRequest>,
+    ) -> Result<Response<EraseCustomerResponse>, Status> {
+        let call = Call::of(&request)?;
+        answer(erase::erase(&self.app, &call, request.into_inner()).await)
+    }
+
+    async fn get_erasure(
+        &self,
+        request: Request<GetErasureRequest>,
+    ) -> Result<Response<GetErasureResponse>, Status> {
+        let call = Call::of(&request)?;
+        answer(erase::get(&self.app, &call, &request.into_inner()).await)
+    }
+
+    async fn list_erasures(
+        &self,
+        request: Request<ListErasuresRequest>,
+    ) -> Result<Response<ListErasuresResponse>, Status> {
+        let call = Call::of(&request)?;
+        answer(erase::list(&self.app, &call, &request.into_inner()).await)
     }
 
     async fn get_identity_rules(

@@ -31,6 +31,24 @@ pub(super) fn time(time: Timestamp) -> prost_types::Timestamp {
     }
 }
 
+/// 0001-01-01 and the second after 9999-12-31, as `google.protobuf.Timestamp` says.
+const SECONDS: std::ops::Range<i64> = -62_135_596_800..253_402_300_800;
+
+/// An instant in microseconds since 1970, `now_us` if none is given.
+pub(super) fn event_us(
+    violations: &mut Violations,
+    field: &str,
+    time: Option<prost_types::Timestamp>,
+    now_us: i64,
+) -> i64 {
+    let Some(time) = time else { return now_us };
+    if !SECONDS.contains(&time.seconds) || !(0..1_000_000_000).contains(&time.nanos) {
+        violations.add(field, "must be between the years 1 and 9999, with 0 to 999,999,999 nanos");
+        return now_us;
+    }
+    time.seconds * 1_000_000 + i64::from(time.nanos / 1_000)
+}
+
 /// An optional request id.
 pub(super) fn request_id(violations: &mut Violations, text: &str) -> Option<RequestId> {
     if text.is_empty() {

@@ -12,7 +12,7 @@ use server::layers::trace;
 
 use super::parse;
 use crate::Error;
-use crate::app::{App, Resolved, Set};
+use crate::app::{App, Refused, Resolved, Seen};
 
 /// How many sets one call may have.
 const MAX_SETS: usize = 500;
@@ -22,11 +22,16 @@ pub(super) async fn one(
     call: &Call,
     request: ResolveRequest,
 ) -> Result<ResolveResponse, Error> {
-    let set = parse::set(request.identifiers);
-    let mut resolved = app.resolve(call.tenant(), &[set], context()).await?;
+    let context = context();
+    let mut violations = Violations::new();
+    let event_us = parse::event_us(&mut violations, "event_time", request.event_time, context.0);
+    violations.into_result(())?;
+    let seen = Seen { set: parse::set(request.identifiers), event_us };
+    let mut resolved = app.resolve(call.tenant(), &[seen], context).await?;
     match resolved.pop() {
         Some(Ok(one)) => Ok(ResolveResponse { resolution: Some(resolution(one)) }),
-        Some(Err(violations)) => Err(violations.into()),
+        Some(Err(Refused::Invalid(violations))) => Err(violations.into()),
+        Some(Err(Refused::Erased(erased_us))) => Err(Error::Erased(erased_us)),
         None => Err(::store::Error::internal("a set has no answer").into()),
     }
 }
@@ -39,13 +44,21 @@ pub(super) async fn batch(
     if request.requests.is_empty() || request.requests.len() > MAX_SETS {
         return Err(Violations::of("requests", format!("must be 1 to {MAX_SETS}")).into());
     }
-    let sets: Vec<Set> =
-        request.requests.into_iter().map(|one| parse::set(one.identifiers)).collect();
-    let resolved = app.resolve(call.tenant(), &sets, context()).await?;
+    let context = context();
+    let mut violations = Violations::new();
+    let mut sets = Vec::with_capacity(request.requests.len());
+    for (index, one) in request.requests.into_iter().enumerate() {
+        let field = format!("requests[{index}].event_time");
+        let event_us = parse::event_us(&mut violations, &field, one.event_time, context.0);
+        sets.push(Seen { set: parse::set(one.identifiers), event_us });
+    }
+    violations.into_result(())?;
+    let resolved = app.resolve(call.tenant(), &sets, context).await?;
     let result = |outcome| BatchResolveResult { result: Some(outcome) };
     let results = resolved.into_iter().map(|one| match one {
         Ok(one) => result(Outcome::Resolution(resolution(one))),
-        Err(violations) => result(Outcome::Error(violations.to_string())),
+        Err(Refused::Invalid(violations)) => result(Outcome::Error(violations.to_string())),
+        Err(Refused::Erased(erased_us)) => result(Outcome::Erased(time(erased_us))),
     });
     Ok(BatchResolveResponse { results: results.collect() })
 }
@@ -69,7 +82,12 @@ fn resolution(resolved: Resolved) -> Resolution {
         merged_customer_ids: answer.origin.merged.iter().map(ToString::to_string).collect(),
         ignored: ignored.collect(),
         shared_only,
+        erase_time: answer.mapping.erased_us.map(time),
     }
+}
+
+fn time(us: i64) -> prost_types::Timestamp {
+    parse::time(::store::time::from_micros(us))
 }
 
 const fn ignore_reason(reason: linkage::IgnoreReason) -> IgnoreReason {

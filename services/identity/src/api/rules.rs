@@ -1,6 +1,6 @@
 //! UpsertIdentityRules, GetIdentityRules.
 
-use ::store::resource::Change;
+use ::store::resource::{Change, Origin};
 use contracts::common::v1::{Identifier, ResourceMeta};
 use contracts::identity::v1::{
     GetIdentityRulesResponse, IdentityRules, NamespaceRule, UpsertIdentityRulesRequest,
@@ -38,6 +38,7 @@ pub(super) async fn upsert(
         etag: (!request.etag.is_empty()).then_some(request.etag.as_str()),
         validate_only: request.validate_only,
         now: Timestamp::now(),
+        origin: Origin::new(&call.principal().subject, &request.change_id)?,
     };
     let meta = app.rules().upsert(call.tenant(), &draft, change).await?;
     Ok(UpsertIdentityRulesResponse { rules: Some(message(draft, meta)) })
@@ -48,7 +49,7 @@ pub(super) async fn get(app: &App, call: &Call) -> Result<GetIdentityRulesRespon
     Ok(GetIdentityRulesResponse { rules: Some(message(draft, meta)) })
 }
 
-fn message(draft: RuleDraft, meta: RulesMeta) -> IdentityRules {
+pub(super) fn message(draft: RuleDraft, meta: RulesMeta) -> IdentityRules {
     let namespace = |one: NamespaceDraft| NamespaceRule {
         namespace: one.namespace,
         unique: one.unique,

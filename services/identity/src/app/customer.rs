@@ -73,7 +73,7 @@ impl App {
         })
     }
 
-    async fn value_key(
+    pub(super) async fn value_key(
         &self,
         tenant: TenantId,
         namespace: &str,

@@ -103,25 +103,26 @@ pub(super) struct Stored {
     pub(super) entries: Vec<Entry>,
 }
 
-/// Stores a plan.
+/// Stores a plan. `arrivals` have new evidence with its first map version.
 pub(super) async fn store(
     connection: &mut PgConnection,
     tenant: TenantId,
     plan: &Plan,
     hood: &Neighbourhood,
-    (arrivals, now_us): (&BTreeMap<EvidenceId, &Arrival>, i64),
+    (arrivals, now_us): (&BTreeMap<EvidenceId, (&Arrival, i64)>, i64),
 ) -> Result<Stored, Error> {
     let founders: BTreeSet<EvidenceId> =
         plan.foundings.iter().map(|founding| founding.evidence).collect();
     let mut new = Vec::with_capacity(plan.placements.len());
     for placement in &plan.placements {
-        let Some(arrival) = arrivals.get(&placement.evidence) else { continue };
+        let Some((arrival, version)) = arrivals.get(&placement.evidence) else { continue };
         new.push(evidence::New {
             evidence: &arrival.evidence,
             sealed: &arrival.sealed,
             customer: placement.customer,
             founds: founders.contains(&placement.evidence),
             now_us: arrival.now_us,
+            map_version: *version,
         });
     }
     if !new.is_empty() {

@@ -2,10 +2,12 @@
 
 mod customer;
 mod decide;
+mod erase;
 mod explain;
 mod graph;
 mod place;
 mod read;
+mod replay;
 mod resolve;
 mod rules;
 mod seal;
@@ -22,13 +24,14 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use customer::{CustomerView, Key};
 pub(crate) use decide::{Demand, SplitOutcome};
+pub(crate) use erase::{ErasureView, FOLLOWERS, Petition};
 pub(crate) use explain::By;
-pub(crate) use place::Answer;
-pub(crate) use resolve::{Resolved, Set};
+pub(crate) use replay::{ledger, pending, replay};
+pub(crate) use resolve::{Refused, Resolved, Seen, Set};
 pub(crate) use rules::{RuleBook, RuleDraft, RulesMeta};
 pub(crate) use snapshot::Snapshot;
 
-use place::Work;
+use place::{Placing, Work};
 
 /// Everything that the use cases need; cheap to clone.
 #[derive(Clone)]
@@ -38,7 +41,7 @@ pub(crate) struct App {
     tenant_keys: TenantKeys,
     tokens: TokenSealer,
     rules: RuleBook,
-    committer: Committer<Work, Vec<Answer>>,
+    committer: Committer<Work, Vec<Placing>>,
     tail: Tail,
 }
 
@@ -66,6 +69,16 @@ impl App {
             database,
             tail,
         })
+    }
+
+    /// The own database.
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Seals and opens page tokens.
+    pub(crate) fn tokens(&self) -> &TokenSealer {
+        &self.tokens
     }
 
     /// The tenants' rules.

@@ -14,8 +14,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::graph::{Amendment, Start, close, store};
-use crate::domain::{Arrival, Mapping, Origin, credit, triage};
-use crate::store::{decision, evidence, lock, value};
+use crate::domain::{Arrival, Mapping, Origin, Tombstone, credit, triage};
+use crate::store::{decision, evidence, lock, tombstone, value};
 
 /// New evidence of one call.
 pub(crate) struct Work {
@@ -32,17 +32,21 @@ pub(crate) struct Answer {
     pub(crate) origin: Origin,
 }
 
+/// What became of an arrival: its place, or the time at which its customer was erased, if it was
+/// not seen after that.
+pub(crate) type Placing = Result<Answer, i64>;
+
 /// Writes a batch in one transaction; answers one list per call, in the order of its arrivals.
 pub(crate) async fn write(
     database: Database,
     tail: Tail,
     batch: Vec<Arc<Work>>,
-) -> Result<Vec<Vec<Answer>>, Error> {
+) -> Result<Vec<Vec<Placing>>, Error> {
     let mut tenants: Vec<TenantId> = batch.iter().map(|work| work.tenant).collect();
     tenants.sort_unstable_by_key(|tenant| (lock::number(*tenant), *tenant));
     tenants.dedup();
     let (answers, told) = ::store::transaction!(&database, async |connection| {
-        let mut answers: BTreeMap<(TenantId, EvidenceId), Answer> = BTreeMap::new();
+        let mut answers: BTreeMap<(TenantId, EvidenceId), Placing> = BTreeMap::new();
         let mut entries: Vec<Entry> = Vec::new();
         for tenant in &tenants {
             lock::tenant(connection, *tenant).await?;
@@ -50,9 +54,14 @@ pub(crate) async fn write(
         for tenant in &tenants {
             let own = batch.iter().filter(|work| work.tenant == *tenant);
             let mut arrivals: Vec<&Arrival> = own.flat_map(|work| &work.arrivals).collect();
+            let mut seen_us: BTreeMap<EvidenceId, i64> = BTreeMap::new();
+            for arrival in &arrivals {
+                let latest = seen_us.entry(arrival.evidence.id).or_insert(arrival.event_us);
+                *latest = arrival.event_us.max(*latest);
+            }
             let mut seen = BTreeSet::new();
             arrivals.retain(|arrival| seen.insert(arrival.evidence.id));
-            let (placed, told) = place(connection, *tenant, &arrivals).await?;
+            let (placed, told) = place(connection, *tenant, &arrivals, &seen_us).await?;
             answers.extend(placed.into_iter().map(|(id, answer)| ((*tenant, id), answer)));
             entries.extend(told);
         }
@@ -68,8 +77,8 @@ pub(crate) async fn write(
 /// The first call that brought an evidence gets its origin, the others its customer only.
 fn hand_out(
     batch: &[Arc<Work>],
-    mut answers: BTreeMap<(TenantId, EvidenceId), Answer>,
-) -> Result<Vec<Vec<Answer>>, Error> {
+    mut answers: BTreeMap<(TenantId, EvidenceId), Placing>,
+) -> Result<Vec<Vec<Placing>>, Error> {
     let mut all = Vec::with_capacity(batch.len());
     for work in batch {
         let mut own = Vec::with_capacity(work.arrivals.len());
@@ -77,27 +86,40 @@ fn hand_out(
             let answer = answers
                 .get_mut(&(work.tenant, arrival.evidence.id))
                 .ok_or_else(|| Error::internal("an arrival was not placed"))?;
-            let origin = std::mem::take(&mut answer.origin);
-            own.push(Answer { mapping: answer.mapping, origin });
+            own.push(match answer {
+                Ok(answer) => {
+                    let origin = std::mem::take(&mut answer.origin);
+                    Ok(Answer { mapping: answer.mapping, origin })
+                }
+                Err(erased_us) => Err(*erased_us),
+            });
         }
         all.push(own);
     }
     Ok(all)
 }
 
-type Placed = (BTreeMap<EvidenceId, Answer>, Vec<Entry>);
+type Placed = (BTreeMap<EvidenceId, Placing>, Vec<Entry>);
 
 /// Places the different new evidence of one tenant, under its lock.
 async fn place(
     connection: &mut PgConnection,
     tenant: TenantId,
     arrivals: &[&Arrival],
+    seen_us: &BTreeMap<EvidenceId, i64>,
 ) -> Result<Placed, Error> {
     let ids: Vec<EvidenceId> = arrivals.iter().map(|arrival| arrival.evidence.id).collect();
-    let mut answers: BTreeMap<EvidenceId, Answer> = BTreeMap::new();
+    let mut answers: BTreeMap<EvidenceId, Placing> = BTreeMap::new();
     // Another batch may have brought it while this one waited for the lock.
     for mapping in evidence::mappings(connection, tenant, &ids).await? {
-        answers.insert(mapping.evidence, Answer { mapping, origin: Origin::default() });
+        answers.insert(mapping.evidence, Ok(Answer { mapping, origin: Origin::default() }));
+    }
+    let erased = tombstone::find(connection, tenant, &ids).await?;
+    for (id, Tombstone { erased_us, .. }) in &erased {
+        let is_late = seen_us.get(id).is_some_and(|seen_us| seen_us <= erased_us);
+        if is_late && !answers.contains_key(id) {
+            answers.insert(*id, Err(*erased_us));
+        }
     }
     let new: Vec<&Arrival> = arrivals
         .iter()
@@ -112,8 +134,14 @@ async fn place(
     let turned: BTreeSet<ValueKey> = ledger.turned().iter().copied().collect();
     let (plan, hood) = plan(connection, tenant, &evidences, &mut ledger, &turned).await?;
 
-    let by_id: BTreeMap<EvidenceId, &Arrival> =
-        new.iter().map(|arrival| (arrival.evidence.id, *arrival)).collect();
+    let by_id: BTreeMap<EvidenceId, (&Arrival, i64)> = new
+        .iter()
+        .map(|arrival| {
+            let id = arrival.evidence.id;
+            let version = erased.get(&id).map_or(1, |tombstone| tombstone.map_version + 1);
+            (id, (*arrival, version))
+        })
+        .collect();
     value::insert(connection, tenant, &evidences, &turned).await?;
     value::accompany(connection, tenant, ledger.added()).await?;
     let stored = store(connection, tenant, &plan, &hood, (&by_id, last.now_us)).await?;
@@ -128,12 +156,15 @@ async fn place(
     for (evidence, customer) in placed {
         let created = plan.foundings.iter().any(|founding| founding.evidence == evidence.id);
         let merged = merged.remove(&evidence.id).unwrap_or_default();
-        let mapping = Mapping { evidence: evidence.id, customer, map_version: 1 };
-        answers.insert(evidence.id, Answer { mapping, origin: Origin { created, merged } });
+        let tombstone = erased.get(&evidence.id);
+        let map_version = tombstone.map_or(1, |tombstone| tombstone.map_version + 1);
+        let erased_us = tombstone.map(|tombstone| tombstone.erased_us);
+        let mapping = Mapping { evidence: evidence.id, customer, map_version, erased_us };
+        answers.insert(evidence.id, Ok(Answer { mapping, origin: Origin { created, merged } }));
     }
     // Known evidence of this batch may have moved because of new evidence of this batch.
     for step in &plan.moves {
-        if let (Some(answer), Some(version)) =
+        if let (Some(Ok(answer)), Some(version)) =
             (answers.get_mut(&step.evidence), stored.versions.get(&step.evidence))
         {
             answer.mapping.customer = step.to;

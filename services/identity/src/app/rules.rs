@@ -108,6 +108,16 @@ impl RuleBook {
         }
     }
 
+    /// A version of the rules as it was stored; nothing if it does not read back.
+    pub(crate) async fn reread(
+        &self,
+        tenant: TenantId,
+        body: &serde_json::Value,
+    ) -> Option<RuleDraft> {
+        let body: IdentityRules = serde_json::from_value(body.clone()).ok()?;
+        self.draft(tenant, &body).await.ok()
+    }
+
     /// Checks and saves rules.
     ///
     /// # Errors

@@ -26,6 +26,8 @@ pub(crate) struct Arrival {
     pub(crate) rules: Arc<Rules>,
     /// When it came, in microseconds since 1970.
     pub(crate) now_us: i64,
+    /// When it was seen.
+    pub(crate) event_us: i64,
     /// The trace of the call that brought it.
     pub(crate) traceparent: Option<String>,
 }
@@ -39,6 +41,8 @@ pub(crate) struct Mapping {
     pub(crate) customer: CustomerId,
     /// How often it moved, from 1.
     pub(crate) map_version: i64,
+    /// Until when everything that it brought is void, because a former customer was erased.
+    pub(crate) erased_us: Option<i64>,
 }
 
 /// What an arrival brought about.

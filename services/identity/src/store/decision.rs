@@ -156,10 +156,14 @@ pub(crate) async fn insert(
 }
 
 const RETRACT: &str = "with gone as (
-        delete from decision_evidence where tenant_id = $1 and decision_id = any($2))
-    update decision set retracted_by = $4
+        delete from decision_evidence where tenant_id = $1 and decision_id = any($2)
+        returning decision_id, evidence_id),
+    spoken as (
+        select decision_id, array_agg(distinct evidence_id) as evidence from gone group by 1)
+    update decision d set retracted_by = $4, spoke_of = s.evidence
     from unnest($2::uuid[], $3::smallint[]) as r(id, in_shard)
-    where tenant_id = $1 and shard = r.in_shard and decision_id = r.id";
+    left join spoken s on s.decision_id = r.id
+    where d.tenant_id = $1 and d.shard = r.in_shard and d.decision_id = r.id";
 
 /// Takes decisions back. Their rows stay for the record, without effect.
 pub(crate) async fn retract(
@@ -180,5 +184,53 @@ pub(crate) async fn retract(
         .bind(by.uuid())
         .execute(connection)
         .await?;
+    Ok(())
+}
+
+const FORGET_SIDES: &str = "delete from decision_evidence d
+    using unnest(array_fill($1::uuid, array[cardinality($2)]), $2::smallint[], $3::uuid[])
+        as k(tenant_id, shard, id)
+    where d.tenant_id = k.tenant_id and d.shard = k.shard and d.evidence_id = k.id
+    returning d.decision_id";
+const FORGET_EMPTY: &str = "with gone as (
+        delete from decision_evidence d where d.tenant_id = $1 and d.decision_id = any($2)
+            and not exists (select from decision_evidence o
+                where o.tenant_id = $1 and o.decision_id = d.decision_id and o.side <> d.side)
+        returning d.decision_id)
+    delete from decision n where n.tenant_id = $1 and n.decision_id = any($2)
+        and (n.decision_id in (select decision_id from gone)
+            or not exists (select from decision_evidence o
+                where o.tenant_id = $1 and o.decision_id = n.decision_id))";
+const FORGET_REASONS: &str = "update decision set wrapped_key = '', reason = ''
+    where tenant_id = $1 and decision_id = any($2)";
+const FORGET_RETRACTED: &str =
+    "delete from decision where spoke_of && $2::uuid[] and tenant_id = $1";
+
+/// Forgets what decisions say of evidence that is erased: one that has nothing left on a side
+/// is gone, another one loses its reason, and one that was taken back before is gone too.
+pub(crate) async fn forget(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    evidence: &[EvidenceId],
+) -> Result<(), Error> {
+    let keys: Vec<Uuid> = evidence.iter().map(|id| id.uuid()).collect();
+    let mut decisions: Vec<Uuid> = sqlx::query_scalar(FORGET_SIDES)
+        .bind(tenant.uuid())
+        .bind(shards(&keys))
+        .bind(&keys)
+        .fetch_all(&mut *connection)
+        .await?;
+    decisions.sort_unstable();
+    decisions.dedup();
+    if !decisions.is_empty() {
+        for statement in [FORGET_EMPTY, FORGET_REASONS] {
+            sqlx::query(statement)
+                .bind(tenant.uuid())
+                .bind(&decisions)
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+    sqlx::query(FORGET_RETRACTED).bind(tenant.uuid()).bind(keys).execute(connection).await?;
     Ok(())
 }

@@ -23,6 +23,8 @@ pub(crate) struct New<'a> {
     pub(crate) founds: bool,
     /// When it came.
     pub(crate) now_us: i64,
+    /// 1, or the next after those that an erasure made void.
+    pub(crate) map_version: i64,
 }
 
 /// What a reader of a customer gets of each piece of evidence.
@@ -36,7 +38,9 @@ pub(crate) struct Row {
     pub(crate) created_us: i64,
 }
 
-const MAPPINGS: &str = "select e.evidence_id, e.customer_id, e.map_version
+const MAPPINGS: &str = "select e.evidence_id, e.customer_id, e.map_version,
+        (select erased_us from tombstone t
+            where t.tenant_id = $1 and t.shard = k.shard and t.evidence_id = k.id)
     from unnest($2::smallint[], $3::uuid[]) as k(shard, id)
     cross join lateral (
         select evidence_id, customer_id, map_version from evidence
@@ -52,16 +56,17 @@ pub(crate) async fn mappings(
         return Ok(Vec::new());
     }
     let keys = uuids(ids);
-    let rows: Vec<(Uuid, Uuid, i64)> = sqlx::query_as(MAPPINGS)
+    let rows: Vec<(Uuid, Uuid, i64, Option<i64>)> = sqlx::query_as(MAPPINGS)
         .bind(tenant.uuid())
         .bind(shards(&keys))
         .bind(keys)
         .fetch_all(connection)
         .await?;
-    let mapping = |(evidence, customer, map_version)| Mapping {
+    let mapping = |(evidence, customer, map_version, erased_us)| Mapping {
         evidence: EvidenceId::new(evidence),
         customer: CustomerId::new(customer),
         map_version,
+        erased_us,
     };
     Ok(rows.into_iter().map(mapping).collect())
 }
@@ -87,13 +92,37 @@ pub(crate) async fn of_customers(
     }
     let rows: Vec<Full> =
         sqlx::query_as(OF_CUSTOMERS).bind(tenant.uuid()).bind(keys).fetch_all(connection).await?;
-    let row = |(id, customer, founded, map_version, created_us, values): Full| {
-        let evidence = Evidence { id: EvidenceId::new(id), values: refs::decode(&values)? };
-        let founded = founded.map(CustomerId::new);
-        let placed = Placed { evidence, customer: CustomerId::new(customer), founded };
-        Ok(Row { placed, map_version, created_us })
-    };
     rows.into_iter().map(row).collect()
+}
+
+const BY_ID: &str = "select e.evidence_id, e.customer_id, e.founded_customer_id,
+        e.map_version, e.created_us, e.value_refs
+    from unnest(array_fill($1::uuid, array[cardinality($2)]), $2::smallint[], $3::uuid[])
+        as k(tenant_id, shard, id)
+    join evidence e on e.tenant_id = k.tenant_id and e.shard = k.shard and e.evidence_id = k.id
+    order by e.created_us, e.evidence_id";
+
+/// Those of the evidence that are there.
+pub(crate) async fn by_id(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    ids: &[EvidenceId],
+) -> Result<Vec<Row>, Error> {
+    let keys = uuids(ids);
+    let rows: Vec<Full> = sqlx::query_as(BY_ID)
+        .bind(tenant.uuid())
+        .bind(shards(&keys))
+        .bind(keys)
+        .fetch_all(connection)
+        .await?;
+    rows.into_iter().map(row).collect()
+}
+
+fn row((id, customer, founded, map_version, created_us, values): Full) -> Result<Row, Error> {
+    let evidence = Evidence { id: EvidenceId::new(id), values: refs::decode(&values)? };
+    let founded = founded.map(CustomerId::new);
+    let placed = Placed { evidence, customer: CustomerId::new(customer), founded };
+    Ok(Row { placed, map_version, created_us })
 }
 
 const SEALED: &str = "select evidence_id, wrapped_key, identifiers from evidence
@@ -115,13 +144,13 @@ pub(crate) async fn sealed(
 
 const INSERT: &str = "insert into evidence (tenant_id, shard, evidence_id, customer_id,
         founded_customer_id, map_version, created_us, value_refs, wrapped_key, identifiers)
-    select $1, n.shard, n.id, n.customer, case when n.founds then n.customer end, 1, n.at,
+    select $1, n.shard, n.id, n.customer, case when n.founds then n.customer end, n.version, n.at,
         n.refs, n.wrapped_key, n.identifiers
     from unnest($2::smallint[], $3::uuid[], $4::uuid[], $5::boolean[], $6::bigint[],
-        $7::bytea[], $8::bytea[], $9::bytea[])
-        as n(shard, id, customer, founds, at, refs, wrapped_key, identifiers)";
+        $7::bytea[], $8::bytea[], $9::bytea[], $10::bigint[])
+        as n(shard, id, customer, founds, at, refs, wrapped_key, identifiers, version)";
 
-/// Stores new evidence, with map version 1.
+/// Stores new evidence.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
     tenant: TenantId,
@@ -138,6 +167,7 @@ pub(crate) async fn insert(
         .bind(new.iter().map(|one| refs::encode(&one.evidence.values)).collect::<Vec<_>>())
         .bind(new.iter().map(|one| one.sealed.wrapped_key.as_slice()).collect::<Vec<_>>())
         .bind(new.iter().map(|one| one.sealed.content.as_slice()).collect::<Vec<_>>())
+        .bind(new.iter().map(|one| one.map_version).collect::<Vec<i64>>())
         .execute(connection)
         .await?;
     Ok(())

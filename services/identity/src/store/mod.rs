@@ -6,10 +6,12 @@
 
 pub(crate) mod customer;
 pub(crate) mod decision;
+pub(crate) mod erasure;
 pub(crate) mod evidence;
 pub(crate) mod lock;
 pub(crate) mod refs;
 pub(crate) mod snapshot;
+pub(crate) mod tombstone;
 pub(crate) mod value;
 
 use kernel::Shard;

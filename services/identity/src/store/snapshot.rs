@@ -46,7 +46,7 @@ pub(crate) async fn evidence(
         .await?;
     let mapping = |(tenant, evidence, customer, map_version)| {
         let (evidence, customer) = (EvidenceId::new(evidence), CustomerId::new(customer));
-        (TenantId::new(tenant), Mapping { evidence, customer, map_version })
+        (TenantId::new(tenant), Mapping { evidence, customer, map_version, erased_us: None })
     };
     Ok(rows.into_iter().map(mapping).collect())
 }
@@ -86,7 +86,7 @@ pub(crate) async fn redirects(
     Ok(rows.into_iter().map(redirect).collect())
 }
 
-fn lower_bound(after: After) -> (Uuid, i16, Uuid) {
+pub(super) fn lower_bound(after: After) -> (Uuid, i16, Uuid) {
     match after {
         Some((tenant, subject)) => (tenant.uuid(), Shard::of(subject).number(), subject),
         None => (Uuid::nil(), -1, Uuid::nil()),

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use store::Error;
 use uuid::Uuid;
 
-use super::shards;
+use super::{refs, shards};
 
 const SHARED: &str = "select i.value_key from unnest($2::smallint[], $3::uuid[]) as k(shard, id)
     cross join lateral (
@@ -221,6 +221,85 @@ pub(crate) async fn customer_of(
         [only] => Some(CustomerId::new(only)),
         _ => None,
     })
+}
+
+const CARRIERS: &str = "select o.evidence_id, e.value_refs
+    from occurrence o join evidence e on e.tenant_id = $1 and e.shard = o.evidence_shard
+        and e.evidence_id = o.evidence_id
+    where o.tenant_id = $1 and o.shard = $2 and o.value_key = $3 and o.evidence_id > $4
+    order by o.evidence_id limit $5";
+
+/// Some of the evidence that carries a value, in the order of its ids.
+pub(crate) async fn carriers(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    value: &ValueKey,
+    after: EvidenceId,
+    limit: i64,
+) -> Result<Vec<Evidence>, Error> {
+    let key = uuid(value);
+    let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(CARRIERS)
+        .bind(tenant.uuid())
+        .bind(Shard::of(key).number())
+        .bind(key)
+        .bind(after.uuid())
+        .bind(limit)
+        .fetch_all(connection)
+        .await?;
+    let evidence = |(id, values): (Uuid, Vec<u8>)| {
+        Ok(Evidence { id: EvidenceId::new(id), values: refs::decode(&values)? })
+    };
+    rows.into_iter().map(evidence).collect()
+}
+
+const FORGET: &str = "with seen as (
+        delete from companion c
+        using unnest(array_fill($1::uuid, array[cardinality($2)]), $2::smallint[], $3::uuid[])
+            as k(tenant_id, shard, id)
+        where c.tenant_id = k.tenant_id and c.shard = k.shard and c.value_key = k.id)
+    delete from identifier i
+    using unnest(array_fill($1::uuid, array[cardinality($4)]), $4::smallint[], $5::uuid[])
+        as k(tenant_id, shard, id)
+    where i.tenant_id = k.tenant_id and i.shard = k.shard and i.value_key = k.id";
+
+/// Forgets with what the values were seen; and `alone`, which nobody carries any more, whole.
+pub(crate) async fn forget(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    values: &BTreeSet<ValueKey>,
+    alone: &BTreeSet<ValueKey>,
+) -> Result<(), Error> {
+    let (keys, alone) = (uuids(values), uuids(alone));
+    sqlx::query(FORGET)
+        .bind(tenant.uuid())
+        .bind(shards(&keys))
+        .bind(keys)
+        .bind(shards(&alone))
+        .bind(alone)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+const UNSHARE: &str = "update identifier i set shared = false
+    from unnest(array_fill($1::uuid, array[cardinality($2)]), $2::smallint[], $3::uuid[])
+        as k(tenant_id, shard, id)
+    where i.tenant_id = k.tenant_id and i.shard = k.shard and i.value_key = k.id";
+
+/// Values that link again.
+pub(crate) async fn unshare(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    values: &BTreeSet<ValueKey>,
+) -> Result<(), Error> {
+    let keys = uuids(values);
+    sqlx::query(UNSHARE)
+        .bind(tenant.uuid())
+        .bind(shards(&keys))
+        .bind(keys)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 fn uuid(key: &ValueKey) -> Uuid {

@@ -28,7 +28,12 @@ async fn upsert(
     validate_only: bool,
 ) -> Result<IdentityRules, Status> {
     let etag = etag.to_owned();
-    let request = UpsertIdentityRulesRequest { rules: Some(rules), etag, validate_only };
+    let request = UpsertIdentityRulesRequest {
+        rules: Some(rules),
+        etag,
+        validate_only,
+        ..Default::default()
+    };
     Ok(client.0.upsert_identity_rules(request).await?.into_inner().rules.unwrap())
 }
 

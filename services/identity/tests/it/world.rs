@@ -64,7 +64,8 @@ pub(crate) fn identifier((namespace, value): Raw<'_>) -> Identifier {
 }
 
 fn request(set: &[Raw<'_>]) -> ResolveRequest {
-    ResolveRequest { identifiers: set.iter().map(|raw| identifier(*raw)).collect() }
+    let identifiers = set.iter().map(|raw| identifier(*raw)).collect();
+    ResolveRequest { identifiers, event_time: None }
 }
 
 impl Client {
@@ -87,6 +88,7 @@ impl Client {
         let outcome = |outcome| match outcome {
             Outcome::Resolution(resolution) => Ok(resolution),
             Outcome::Error(error) => Err(error),
+            Outcome::Erased(_) => Err("erased".to_owned()),
         };
         response.into_inner().results.into_iter().map(|one| outcome(one.result.unwrap())).collect()
     }

@@ -52,8 +52,9 @@ impl Reader<'_> {
                 None
             }
         };
-        let Some(set) = set.filter(|_| violations.is_empty()) else {
-            return Err(Refused { payload: bounded(payload), violations });
+        let set = match set {
+            Some(set) if violations.is_empty() => set,
+            set => return Err(Refused { payload: bounded(payload), set, violations }),
         };
         let event = Event {
             message_id: event.message_id,

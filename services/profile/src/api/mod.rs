@@ -7,6 +7,7 @@ mod profile;
 mod time;
 mod timeline;
 mod traits;
+mod versions;
 mod watch;
 
 use ::store::TokenSealer;
@@ -128,6 +129,15 @@ impl ProfileService for Api {
         let call = Call::of(&request)?;
         let request = request.into_inner();
         answer(traits::list(&self.app.shared, &self.tokens, &call, &request).await)
+    }
+
+    async fn list_resource_versions(
+        &self,
+        request: Request<wire::ListResourceVersionsRequest>,
+    ) -> Result<Response<wire::ListResourceVersionsResponse>, Status> {
+        let call = Call::of(&request)?;
+        let request = request.into_inner();
+        answer(versions::list(&self.app.shared, &self.tokens, &call, request).await)
     }
 
     async fn delete_trait(

@@ -2,7 +2,7 @@
 
 use ::store::TokenSealer;
 use ::store::page_token::Scope;
-use ::store::resource::Change;
+use ::store::resource::{Change, Origin};
 use contracts::common::v1::ResourceMeta;
 use contracts::profile::v1 as wire;
 use jiff::Timestamp;
@@ -41,6 +41,7 @@ pub(super) async fn upsert(
         etag: (!request.etag.is_empty()).then_some(request.etag.as_str()),
         validate_only: request.validate_only,
         now: Timestamp::now(),
+        origin: Origin::new(&call.principal().subject, &request.change_id)?,
     };
     let name = &definition.name;
     let declared = shared.declare(call.tenant(), name, declaration, change).await?;
@@ -80,7 +81,9 @@ pub(super) async fn delete(
     call: &Call,
     request: &wire::DeleteTraitRequest,
 ) -> Result<wire::DeleteTraitResponse, Error> {
-    shared.undeclare(call.tenant(), &request.name, Timestamp::now()).await?;
+    let origin = Origin::new(&call.principal().subject, &request.change_id)?;
+    let change = Change::at(Timestamp::now()).by(origin);
+    shared.undeclare(call.tenant(), &request.name, change).await?;
     Ok(wire::DeleteTraitResponse {})
 }
 

@@ -52,8 +52,8 @@ pub(super) async fn open(
     };
     let wanted: HashSet<CustomerId> = wanted.into_iter().collect();
     let watch = feed::Watch::open(&shared.tail, tenant, from).await?.only(move |entry| {
-        let customer = events::customer_of(entry).map(|(_, customer)| customer);
-        customer.is_some_and(|customer| wanted.is_empty() || wanted.contains(&customer))
+        let mut customers = events::customers_of(entry).into_iter();
+        customers.any(|(_, customer)| wanted.is_empty() || wanted.contains(&customer))
     });
     let start = seal(watch.cursor())?;
     let source =

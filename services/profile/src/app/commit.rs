@@ -7,7 +7,7 @@
 //! Stored state that does not read back is one evidence's trouble: the transaction is rolled
 //! back and repeated without that evidence, whose events are refused.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use aggregate::{Behaviour, Personal};
@@ -32,12 +32,16 @@ pub(crate) enum Committed {
     },
     /// What is stored of its evidence, or of that one's customer, is damaged.
     Refused,
+    /// Its evidence was erased, or came back, since its key was read: nothing is written.
+    Stale,
 }
 
 /// Why a batch was not written.
 enum Failure {
     /// For these evidences, each with the reason. Never empty.
     Damaged(Vec<(EvidenceKey, ::store::Error)>),
+    /// For these evidences: their keys are others by now. Never empty.
+    Stale(Vec<EvidenceKey>),
     Other(Error),
 }
 
@@ -64,7 +68,7 @@ impl ::store::FromStore for Failure {
     fn as_store(&self) -> Option<&::store::Error> {
         match self {
             Self::Other(error) => error.as_store(),
-            Self::Damaged(_) => None,
+            Self::Damaged(_) | Self::Stale(_) => None,
         }
     }
 }
@@ -74,30 +78,33 @@ pub(crate) async fn write(
     shared: Shared,
     chunks: Vec<Arc<Queued>>,
 ) -> Result<Vec<Vec<Committed>>, ::store::Error> {
-    let mut damaged = HashSet::new();
-    let written = write_readable(&shared, &chunks, &mut damaged).await?;
+    let mut left_out = LeftOut::new();
+    let written = write_readable(&shared, &chunks, &mut left_out).await?;
     if !written.changed.is_empty() {
         shared.tail.wake();
         shared.profiles.forget(&written.changed).await;
     }
     let mut committed = written.committed.into_iter();
-    let mut outcome = |row: &Row| {
-        let is_damaged = damaged.contains(&(row.tenant, row.known.evidence));
-        if is_damaged { None } else { committed.next() }.unwrap_or(Committed::Refused)
+    let mut outcome = |row: &Row| match left_out.get(&(row.tenant, row.known.evidence)) {
+        Some(why) => *why,
+        None => committed.next().unwrap_or(Committed::Refused),
     };
     let of_chunk = |chunk: &Arc<Queued>| chunk.0.rows.iter().map(&mut outcome).collect();
     Ok(chunks.iter().map(of_chunk).collect())
 }
 
-/// Writes the events of all evidence that is not damaged; tells which is. Each repetition
-/// leaves out more evidence, so it ends.
+/// Evidence whose events are not written, and why.
+type LeftOut = HashMap<EvidenceKey, Committed>;
+
+/// Writes the events of all evidence that is not damaged or stale; tells which is. Each
+/// repetition leaves out more evidence, so it ends.
 async fn write_readable(
     shared: &Shared,
     chunks: &[Arc<Queued>],
-    damaged: &mut HashSet<EvidenceKey>,
+    left_out: &mut LeftOut,
 ) -> Result<Written, ::store::Error> {
     loop {
-        let batch = Batch::new(chunks, damaged);
+        let batch = Batch::new(chunks, left_out);
         let written: Result<Written, Failure> =
             ::store::transaction!(&shared.database, async |connection| batch
                 .write(connection)
@@ -109,8 +116,11 @@ async fn write_readable(
                 for ((tenant, evidence), error) in found {
                     let error = &error as &dyn std::error::Error;
                     tracing::error!(%tenant, %evidence, error, "stored state cannot be read");
-                    damaged.insert((tenant, evidence));
+                    left_out.insert((tenant, evidence), Committed::Refused);
                 }
+            }
+            Err(Failure::Stale(found)) => {
+                left_out.extend(found.into_iter().map(|key| (key, Committed::Stale)));
             }
         }
     }
@@ -141,11 +151,11 @@ struct Change<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(chunks: &'a [Arc<Queued>], left_out: &HashSet<EvidenceKey>) -> Self {
+    fn new(chunks: &'a [Arc<Queued>], left_out: &LeftOut) -> Self {
         let rows: Vec<(&Row, &Chunk)> = chunks
             .iter()
             .flat_map(|chunk| chunk.0.rows.iter().map(move |row| (row, &*chunk.0)))
-            .filter(|(row, _)| !left_out.contains(&(row.tenant, row.known.evidence)))
+            .filter(|(row, _)| !left_out.contains_key(&(row.tenant, row.known.evidence)))
             .collect();
         let mut sorted: Vec<usize> = (0..rows.len()).collect();
         // Stable: of two events with one key the first to arrive counts.
@@ -169,6 +179,7 @@ impl<'a> Batch<'a> {
         let new_rows = self.insert_events(connection).await?;
         let mut changes = self.changes(&new_rows);
         let locked = self.lock_fragments(connection, &changes).await?;
+        self.check_keys(&locked)?;
         let versions = self.lock_customers(connection, &locked).await?;
         let mut by_customer: HashMap<(TenantId, CustomerId), i64> =
             versions.iter().map(|row| ((row.tenant, row.customer), row.version)).collect();
@@ -246,6 +257,19 @@ impl<'a> Batch<'a> {
             wanted.push(Wanted { key: *key, state: change.is_some(), personal });
         }
         Ok(fragment::lock(connection, &wanted).await?)
+    }
+
+    /// Under the locks of the fragments: whoever erases holds them too. An event that was sealed
+    /// under a key that is gone would be lost, and one of before would bring somebody back.
+    fn check_keys(&self, locked: &[Fragment]) -> Result<(), Failure> {
+        let mut stale = Vec::new();
+        for (at, (row, _)) in self.rows.iter().enumerate() {
+            let fragment = &locked[self.fragment_of[at]];
+            if fragment.is_void() || fragment.erased_us != row.known.erased_us {
+                stale.push((row.tenant, row.known.evidence));
+            }
+        }
+        if stale.is_empty() { Ok(()) } else { Err(Failure::Stale(stale)) }
     }
 
     async fn lock_customers(

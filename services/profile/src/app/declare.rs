@@ -97,14 +97,13 @@ impl Shared {
         &self,
         tenant: TenantId,
         name: &str,
-        now: Timestamp,
+        change: Change<'_>,
     ) -> Result<(), Error> {
         let lookup = self.lookup.tenant(tenant)?;
         let again = schema::built_in_of(name);
         let traceparent = server::layers::trace::traceparent();
         let deleted: Result<(), Error> =
             ::store::transaction!(&self.database, async |connection| {
-                let change = Change::at(now);
                 let saved = resource::delete::<Declaration>(connection, tenant, name, change).await;
                 let saved = match saved {
                     Err(::store::Error::NotFound) => return Ok(()),

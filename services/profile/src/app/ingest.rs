@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::commit::{self, Committed};
-use super::recognise::{Identifiers, Known, Recognise};
+use super::recognise::{Identifiers, Known, Recognise, Unknown, Wanted};
 use super::{Shared, seal};
 use crate::config::Config;
 use crate::domain::event::Event;
@@ -34,8 +34,28 @@ pub(crate) struct Incoming {
 pub(crate) struct Refused {
     /// The event as it came, encoded.
     pub(crate) payload: Vec<u8>,
+    /// Its identifiers, if they could be read.
+    pub(crate) set: Option<EvidenceSet>,
     pub(crate) violations: Violations,
 }
+
+/// A refused event that is to be kept.
+struct Kept {
+    payload: Vec<u8>,
+    violations: Violations,
+    /// Whose it would have been: it goes when that one is erased.
+    evidence: Option<EvidenceId>,
+}
+
+/// A good event, its place in the call, and the id of its identifiers as computed here.
+struct Waiting {
+    at: usize,
+    asked: EvidenceId,
+    good: Incoming,
+}
+
+/// How often evidence is asked for again that is erased meanwhile.
+const ATTEMPTS: usize = 4;
 
 /// What became of an event.
 #[derive(Debug)]
@@ -70,8 +90,12 @@ pub(crate) struct Queued(pub(crate) Arc<Chunk>);
 pub(crate) struct Row {
     pub(crate) tenant: TenantId,
     pub(crate) shard: Shard,
+    /// The id as it was computed here.
+    pub(crate) asked: EvidenceId,
     pub(crate) known: Known,
     pub(crate) event: Event,
+    pub(crate) identifiers: Identifiers,
+    pub(crate) set: EvidenceSet,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -107,7 +131,7 @@ impl Ingest {
             move |chunks: Vec<Arc<Queued>>| commit::write(writer.clone(), chunks),
         );
         Self {
-            recognise: Recognise::new(shared.clone(), identity, config.known_evidence),
+            recognise: Recognise::new(shared.clone(), identity),
             committer,
             streamed: Arc::new(Semaphore::new(config.queue_rows / 2)),
             shared,
@@ -127,75 +151,128 @@ impl Ingest {
         received_us: i64,
         patience: Patience,
     ) -> Result<Vec<Outcome>, Error> {
-        let lookup = self.shared.lookup.tenant(call.tenant())?;
-        let mut asked = Vec::with_capacity(events.len());
-        for (at, event) in events.iter().enumerate() {
-            let good = event.as_ref().ok();
-            asked.push(good.map(|good| good.set.evidence_id(lookup.evidence_key())));
-            give_way(at).await;
-        }
-        let mut wanted = HashMap::with_capacity(events.len());
-        for (id, event) in asked.iter().zip(&events) {
-            if let (Some(id), Ok(good)) = (id, event) {
-                wanted.entry(*id).or_insert(&good.identifiers);
-            }
-        }
-        let recognised = self.recognise.all(call, wanted).await?;
-
+        let tenant = call.tenant();
+        let lookup = self.shared.lookup.tenant(tenant)?;
         let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(events.len());
         let mut refused = Vec::new();
-        let mut rows = Vec::with_capacity(events.len());
-        for (at, (id, event)) in asked.into_iter().zip(events).enumerate() {
+        let mut waiting = Vec::with_capacity(events.len());
+        for (at, event) in events.into_iter().enumerate() {
             give_way(at).await;
-            let known = id.and_then(|id| recognised.get(&id));
-            match (event, known) {
-                (Ok(good), Some(Ok(known))) => {
-                    rows.push(sealed(call.tenant(), known, good)?);
-                    outcomes.push(None);
+            outcomes.push(match event {
+                Ok(good) => {
+                    let asked = good.set.evidence_id(lookup.evidence_key());
+                    waiting.push(Waiting { at, asked, good });
+                    None
                 }
-                (Ok(good), reason) => {
-                    let reason = match reason {
-                        Some(Err(reason)) => reason.as_str(),
-                        _ => "must hold at least one that identifies somebody",
-                    };
-                    let violations = Violations::of("identifiers", reason);
-                    outcomes.push(Some(Outcome::Rejected(violations.clone())));
-                    refused.push(Refused { payload: good.payload, violations });
+                Err(bad) => {
+                    let evidence =
+                        bad.set.as_ref().map(|set| set.evidence_id(lookup.evidence_key()));
+                    let violations = bad.violations.clone();
+                    refused.push(Kept {
+                        payload: bad.payload,
+                        violations: bad.violations,
+                        evidence,
+                    });
+                    Some(Outcome::Rejected(violations))
                 }
-                (Err(bad), _) => {
-                    outcomes.push(Some(Outcome::Rejected(bad.violations.clone())));
-                    refused.push(bad);
-                }
-            }
+            });
         }
-        self.keep(call.tenant(), refused, received_us).await?;
         let traceparent = server::layers::trace::traceparent();
-        let chunk = Arc::new(Chunk { rows, received_us, traceparent });
-        let committed = self.commit(&chunk, patience).await?;
-        self.keep(call.tenant(), unreadable(&chunk, &committed)?, received_us).await?;
-        Ok(self.joined(outcomes, committed))
-    }
-
-    /// Puts what was committed into the places of the events that were good.
-    fn joined(&self, outcomes: Vec<Option<Outcome>>, committed: Vec<Committed>) -> Vec<Outcome> {
-        let mut committed = committed.into_iter();
-        let metrics = &self.shared.metrics;
-        let mut all = Vec::with_capacity(outcomes.len());
-        for outcome in outcomes {
-            let outcome = outcome.or_else(|| {
-                Some(match committed.next()? {
+        for _ in 0..ATTEMPTS {
+            if waiting.is_empty() {
+                break;
+            }
+            let (places, rows, stale) =
+                self.seal_all(call, waiting, (&mut outcomes, &mut refused)).await?;
+            self.keep(tenant, std::mem::take(&mut refused), received_us).await?;
+            let chunk = Arc::new(Chunk { rows, received_us, traceparent: traceparent.clone() });
+            let committed = self.commit(&chunk, patience).await?;
+            waiting = stale;
+            for ((at, row), committed) in places.into_iter().zip(&chunk.rows).zip(committed) {
+                outcomes[at] = Some(match committed {
                     Committed::Stored { place, is_new: true } => Outcome::Accepted(place),
                     Committed::Stored { place, is_new: false } => Outcome::Duplicate(place),
-                    Committed::Refused => Outcome::Rejected(damaged()),
-                })
-            });
-            match &outcome {
-                Some(Outcome::Accepted(_)) => metrics.accepted.inc(),
-                Some(Outcome::Duplicate(_)) => metrics.duplicates.inc(),
-                Some(Outcome::Rejected(_)) => metrics.rejected.inc(),
-                None => continue, // one output per row: `commit::write` promises it
+                    Committed::Refused => {
+                        refused.push(unreadable(row)?);
+                        Outcome::Rejected(damaged())
+                    }
+                    Committed::Stale => {
+                        self.recognise.forget(tenant, row.asked).await;
+                        waiting.push(Waiting { at, asked: row.asked, good: reopened(row)? });
+                        continue;
+                    }
+                });
+            }
+        }
+        self.keep(tenant, refused, received_us).await?;
+        if !waiting.is_empty() {
+            let cause = "a customer is being erased: send the events again";
+            return Err(::store::Error::Conflict(::store::Cause::new(cause)).into());
+        }
+        Ok(self.counted(outcomes))
+    }
+
+    /// Recognises and seals; what is refused is put aside. The places of the rows, the rows, and
+    /// what has to be asked again.
+    async fn seal_all(
+        &self,
+        call: &Call,
+        waiting: Vec<Waiting>,
+        (outcomes, refused): (&mut [Option<Outcome>], &mut Vec<Kept>),
+    ) -> Result<(Vec<usize>, Vec<Row>, Vec<Waiting>), Error> {
+        let mut wanted: HashMap<EvidenceId, Wanted<'_>> = HashMap::with_capacity(waiting.len());
+        for Waiting { asked, good, .. } in &waiting {
+            let event_us = good.event.occurred_us;
+            let first = Wanted { identifiers: &good.identifiers, event_us };
+            let wanted = wanted.entry(*asked).or_insert(first);
+            wanted.event_us = wanted.event_us.max(event_us);
+        }
+        let recognised = self.recognise.all(call, wanted).await?;
+        let mut rows = Vec::with_capacity(waiting.len());
+        let mut places = Vec::with_capacity(waiting.len());
+        let mut stale = Vec::new();
+        for (count, one) in waiting.into_iter().enumerate() {
+            give_way(count).await;
+            let Waiting { at, asked, good } = one;
+            let reason = match recognised.get(&asked) {
+                Some(Ok(known)) if known.is_void(good.event.occurred_us) => {
+                    outcomes[at] = Some(Outcome::Rejected(erased()));
+                    continue;
+                }
+                Some(Ok(known)) => {
+                    places.push(at);
+                    rows.push(sealed(call.tenant(), (asked, known), good)?);
+                    continue;
+                }
+                Some(Err(Unknown::Erased)) => {
+                    outcomes[at] = Some(Outcome::Rejected(erased()));
+                    continue;
+                }
+                Some(Err(Unknown::Stale)) => {
+                    stale.push(Waiting { at, asked, good });
+                    continue;
+                }
+                Some(Err(Unknown::Refused(reason))) => reason.as_str(),
+                None => "must hold at least one that identifies somebody",
             };
-            all.extend(outcome);
+            let violations = Violations::of("identifiers", reason);
+            outcomes[at] = Some(Outcome::Rejected(violations.clone()));
+            refused.push(Kept { payload: good.payload, violations, evidence: Some(asked) });
+        }
+        Ok((places, rows, stale))
+    }
+
+    /// Counts and hands out the outcomes: each event has one by then.
+    fn counted(&self, outcomes: Vec<Option<Outcome>>) -> Vec<Outcome> {
+        let metrics = &self.shared.metrics;
+        let mut all = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes.into_iter().flatten() {
+            match &outcome {
+                Outcome::Accepted(_) => metrics.accepted.inc(),
+                Outcome::Duplicate(_) => metrics.duplicates.inc(),
+                Outcome::Rejected(_) => metrics.rejected.inc(),
+            };
+            all.push(outcome);
         }
         all
     }
@@ -228,7 +305,7 @@ impl Ingest {
     async fn keep(
         &self,
         tenant: TenantId,
-        refused: Vec<Refused>,
+        refused: Vec<Kept>,
         received_us: i64,
     ) -> Result<(), Error> {
         if refused.is_empty() {
@@ -241,17 +318,23 @@ impl Ingest {
             let plain = events::encode_rejected(&refused.payload, &refused.violations);
             let id = Uuid::new_v8(blind::short_index(&lookup, "rejected_event", &plain));
             let (wrapped_key, sealed) = seal::rejected(tenant, &tenant_key, id, &plain)?;
-            rows.push(Rejected { id, received_us, wrapped_key, sealed });
+            let evidence = refused.evidence;
+            rows.push(Rejected { id, evidence, received_us, wrapped_key, sealed });
         }
         Ok(rejected::insert(&self.shared.database, tenant, &mut rows).await?)
     }
 }
 
-fn sealed(tenant: TenantId, known: &Known, good: Incoming) -> Result<Row, Error> {
+fn sealed(
+    tenant: TenantId,
+    (asked, known): (EvidenceId, &Known),
+    good: Incoming,
+) -> Result<Row, Error> {
     let place = (tenant, known.evidence);
     let payload = seal::event(&known.key, place, &good.event.message_id, &good.payload)?;
     let shard = Shard::of(known.evidence.uuid());
-    Ok(Row { tenant, shard, known: known.clone(), event: good.event, payload })
+    let (event, identifiers, known) = (good.event, good.identifiers, known.clone());
+    Ok(Row { tenant, shard, asked, known, event, identifiers, set: good.set, payload })
 }
 
 /// What the caller of an event hears whose profile cannot be read.
@@ -262,18 +345,29 @@ fn damaged() -> Violations {
     Violations::of("identifiers", DAMAGED)
 }
 
-/// The events of a chunk that were refused at the commit, opened, to be kept.
-fn unreadable(chunk: &Chunk, committed: &[Committed]) -> Result<Vec<Refused>, Error> {
-    let mut refused = Vec::new();
-    for (row, committed) in chunk.rows.iter().zip(committed) {
-        if let Committed::Refused = committed {
-            let place = (row.tenant, row.known.evidence);
-            let (key, id) = (&row.known.key, &row.event.message_id);
-            let payload = seal::open_event(key, place, id, &row.payload)?;
-            refused.push(Refused { payload, violations: damaged() });
-        }
-    }
-    Ok(refused)
+/// What the caller of an event hears whose customer was erased after it.
+fn erased() -> Violations {
+    Violations::of("event_time", "is not after the erasure of the customer: the event is void")
+}
+
+fn opened(row: &Row) -> Result<Vec<u8>, Error> {
+    let place = (row.tenant, row.known.evidence);
+    Ok(seal::open_event(&row.known.key, place, &row.event.message_id, &row.payload)?)
+}
+
+/// An event that was refused at the commit, opened, to be kept.
+fn unreadable(row: &Row) -> Result<Kept, Error> {
+    Ok(Kept { payload: opened(row)?, violations: damaged(), evidence: Some(row.known.evidence) })
+}
+
+/// An event that was sealed under a key that is gone, as it was before.
+fn reopened(row: &Row) -> Result<Incoming, Error> {
+    Ok(Incoming {
+        payload: opened(row)?,
+        event: row.event.clone(),
+        identifiers: row.identifiers.clone(),
+        set: row.set.clone(),
+    })
 }
 
 pub(crate) async fn give_way(at: usize) {

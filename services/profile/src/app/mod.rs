@@ -3,6 +3,7 @@
 pub(crate) mod cache;
 mod commit;
 pub(crate) mod declare;
+pub(crate) mod erase;
 pub(crate) mod ingest;
 pub(crate) mod moves;
 pub(crate) mod read;
@@ -17,7 +18,8 @@ use std::sync::Arc;
 use ::store::keys::LookupKeys;
 use ::store::{Database, Resources, TenantKeys, View};
 use feed::Tail;
-use kernel::TenantId;
+use kernel::{EvidenceId, TenantId};
+use moka::future::Cache;
 
 use crate::domain::schema::{Declaration, Schema};
 use crate::error::Error;
@@ -31,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) lookup: Arc<LookupKeys>,
     pub(crate) schemas: View<Declaration, Schema>,
     pub(crate) profiles: cache::Profiles,
+    /// Evidence with its key, by the id that was computed here.
+    pub(crate) known: Cache<(TenantId, EvidenceId), recognise::Known>,
     pub(crate) tail: Tail,
     pub(crate) metrics: Metrics,
 }

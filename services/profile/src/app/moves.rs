@@ -11,6 +11,7 @@ use kernel::{CustomerId, EvidenceId, Shard, TenantId};
 use sqlx::PgConnection;
 
 use super::Shared;
+use super::erase::{self, Erased};
 use crate::domain::fold::{Customer, CustomerKey, NewCustomer};
 use crate::domain::merge::{self, How, Share};
 use crate::error::Error;
@@ -24,6 +25,7 @@ use crate::store::redirect::{self, Redirect};
 pub(crate) struct Heard {
     moves: BTreeMap<(TenantId, Shard, EvidenceId), Move>,
     redirects: BTreeMap<(TenantId, Shard, CustomerId), Redirect>,
+    erased: Vec<Erased>,
 }
 
 impl Heard {
@@ -32,6 +34,10 @@ impl Heard {
         if kept.map_version < it.map_version {
             *kept = it;
         }
+    }
+
+    pub(crate) fn erased(&mut self, it: Erased) {
+        self.erased.push(it);
     }
 
     pub(crate) fn redirected(&mut self, it: Redirect) {
@@ -45,9 +51,11 @@ impl Heard {
 
 /// Applies what was heard, in the consumer's transaction.
 pub(crate) async fn apply(connection: &mut PgConnection, heard: Heard) -> Result<(), Error> {
+    // First: what moved since is of who came after.
+    let mut entries = erase::apply(connection, &heard.erased).await?;
     let moves: Vec<Move> = heard.moves.into_values().collect();
     let customers = apply_moves(connection, &moves).await?;
-    let mut entries: Vec<feed::Entry> = customers.iter().map(changed).collect();
+    entries.extend(customers.iter().map(changed));
 
     let redirects: Vec<Redirect> = heard.redirects.into_values().collect();
     if !redirects.is_empty() {
@@ -60,7 +68,7 @@ pub(crate) async fn apply(connection: &mut PgConnection, heard: Heard) -> Result
     Ok(())
 }
 
-fn changed(row: &NewCustomer) -> feed::Entry {
+pub(super) fn changed(row: &NewCustomer) -> feed::Entry {
     events::profile_changed(row.tenant, row.customer, row.version, row.state())
 }
 
@@ -112,7 +120,7 @@ pub(crate) async fn settle(shared: &Shared, resting: &mut Resting) -> Result<(),
 
 /// Merges locked customers from the fragments they have. A later statement than the locks: it
 /// sees what every earlier holder wrote.
-async fn merged_anew(
+pub(super) async fn merged_anew(
     connection: &mut PgConnection,
     customers: Vec<Customer>,
 ) -> Result<Vec<NewCustomer>, Error> {
@@ -135,6 +143,7 @@ async fn apply_moves(
         customer: it.customer,
         map_version: it.map_version,
         wrapped_key: None,
+        erased_us: None,
     };
     let mut mappings: Vec<NewMapping> = moves.iter().map(mapping).collect();
     fragment::insert(connection, &mut mappings).await?;

@@ -1,4 +1,4 @@
-//! Everything as it is, for consumers that begin anew: profiles, redirects, traits.
+//! Everything as it is, for consumers that begin anew: profiles, redirects, erasures, traits.
 
 use std::collections::BTreeMap;
 
@@ -80,6 +80,12 @@ impl Snapshot {
         found.ends(full.map(|row| (row.tenant.uuid(), row.customer.uuid())));
         for row in &redirects {
             found.add((row.tenant.uuid(), row.customer.uuid()), events::profile_redirected(row));
+        }
+        let erased = feed::receipt::known(database.pool(), shards, from, limit).await?;
+        let full = erased.last().filter(|_| erased.len() == limit);
+        found.ends(full.map(|part| (part.tenant.uuid(), part.id)));
+        for part in &erased {
+            found.add((part.tenant.uuid(), part.id), events::customers_erased_before(part));
         }
         self.look_at_traits(shards, from, &mut found).await?;
         Ok(found)

@@ -17,7 +17,7 @@ pub(crate) mod limit {
 
 /// What the fold, the timeline and the ledger need of an event. The payload, with everything,
 /// is sealed apart.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Event {
     pub(crate) message_id: String,
     pub(crate) kind: EventKind,
@@ -32,7 +32,7 @@ pub(crate) struct Event {
 }
 
 /// The value of a declared attribute.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Given {
     pub(crate) name: String,
     pub(crate) value: TraitValue,
@@ -40,7 +40,7 @@ pub(crate) struct Given {
 }
 
 /// A fact that adds up, and its number in the source system.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LedgerEntry {
     pub(crate) fact: LedgerFact,
     pub(crate) kind_number: i16,

@@ -18,6 +18,8 @@ pub(crate) struct Fragment {
     pub(crate) map_version: i64,
     /// 0 while it has no event.
     pub(crate) version: i64,
+    /// Events up to this time are void: its customer was erased.
+    pub(crate) erased_us: Option<i64>,
     /// Absent where only the map was asked for.
     pub(crate) behaviour: Vec<u8>,
     /// Sealed; absent where it was not asked for.
@@ -135,6 +137,11 @@ pub(crate) fn fold(
 }
 
 impl Fragment {
+    /// True if its customer was erased and nobody came since.
+    pub(crate) fn is_void(&self) -> bool {
+        self.customer.uuid().is_nil()
+    }
+
     /// The state with a delta more.
     fn with(&self, delta: &Behaviour) -> Result<Vec<u8>, Error> {
         if self.version == 0 {

@@ -17,35 +17,48 @@ pub(crate) struct NewMapping {
     pub(crate) customer: CustomerId,
     pub(crate) map_version: i64,
     pub(crate) wrapped_key: Option<Vec<u8>>,
+    /// When a former customer of the evidence was erased.
+    pub(crate) erased_us: Option<i64>,
 }
 
-const KEYS: &str = "select f.evidence_id, f.wrapped_key
+/// What a map row says of its evidence.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    /// Absent before the first event, and after an erasure.
+    pub(crate) wrapped_key: Option<Vec<u8>>,
+    /// Events up to this time are void.
+    pub(crate) erased_us: Option<i64>,
+}
+
+const KEYS: &str = "select f.evidence_id, f.wrapped_key, f.erased_us
     from unnest(array_fill($1::uuid, array[cardinality($2)]), $2::smallint[], $3::uuid[])
         k(tenant_id, shard, evidence_id)
     join fragment f on f.tenant_id = k.tenant_id and f.shard = k.shard
         and f.evidence_id = k.evidence_id";
 
-/// Which of the evidence is known, each with its wrapped key if it has one.
+/// Which of the evidence is known, and what is held of it.
 pub(crate) async fn keys(
     database: &Database,
     tenant: TenantId,
     evidence: &[EvidenceId],
-) -> Result<HashMap<EvidenceId, Option<Vec<u8>>>, Error> {
+) -> Result<HashMap<EvidenceId, Held>, Error> {
     let shards: Vec<i16> = evidence.iter().map(|id| Shard::of(id.uuid()).number()).collect();
     let ids: Vec<Uuid> = evidence.iter().map(|id| id.uuid()).collect();
-    let rows: Vec<(Uuid, Option<Vec<u8>>)> = sqlx::query_as(KEYS)
+    let rows: Vec<(Uuid, Option<Vec<u8>>, Option<i64>)> = sqlx::query_as(KEYS)
         .bind(tenant.uuid())
         .bind(shards)
         .bind(ids)
         .fetch_all(database.pool())
         .await?;
-    Ok(rows.into_iter().map(|(id, key)| (EvidenceId::new(id), key)).collect())
+    let held =
+        |(id, wrapped_key, erased_us)| (EvidenceId::new(id), Held { wrapped_key, erased_us });
+    Ok(rows.into_iter().map(held).collect())
 }
 
 const INSERT: &str = "insert into fragment
-    (tenant_id, shard, evidence_id, customer_id, map_version, wrapped_key)
+    (tenant_id, shard, evidence_id, customer_id, map_version, wrapped_key, erased_us)
     select * from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::uuid[], $5::bigint[],
-        $6::bytea[]) on conflict do nothing";
+        $6::bytea[], $7::bigint[]) on conflict do nothing";
 
 /// Makes map rows that are not there. Sorts them: inserts wait for each other in one order.
 pub(crate) async fn insert(
@@ -76,31 +89,45 @@ fn inserting<'q>(sql: &'static str, rows: &'q mut [NewMapping]) -> Inserting<'q>
         .bind(customers)
         .bind(versions)
         .bind(wrapped)
+        .bind(rows.iter().map(|row| row.erased_us).collect::<Vec<Option<i64>>>())
 }
 
-// A row may be there without a key: its evidence moved before its first event came. One with
-// a key was made a moment ago by another call, so that writing it once more is rare.
+// A row may be there without a key: its evidence moved before its first event came, or was
+// erased. The higher map version wins there; one that an erasure made void gets no key. A row
+// with a key was made a moment ago by another call, so that writing it once more is rare.
 const INSERT_WITH_KEYS: &str = "insert into fragment
-    (tenant_id, shard, evidence_id, customer_id, map_version, wrapped_key)
+    (tenant_id, shard, evidence_id, customer_id, map_version, wrapped_key, erased_us)
     select * from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::uuid[], $5::bigint[],
-        $6::bytea[])
+        $6::bytea[], $7::bigint[])
     on conflict (tenant_id, shard, evidence_id) do update
-    set wrapped_key = coalesce(fragment.wrapped_key, excluded.wrapped_key)
-    returning evidence_id, wrapped_key";
+    set customer_id = case when fragment.wrapped_key is null
+                and excluded.map_version > fragment.map_version
+            then excluded.customer_id else fragment.customer_id end,
+        map_version = case when fragment.wrapped_key is null
+            then greatest(fragment.map_version, excluded.map_version)
+            else fragment.map_version end,
+        erased_us = case when fragment.wrapped_key is null
+            then greatest(fragment.erased_us, excluded.erased_us)
+            else fragment.erased_us end,
+        wrapped_key = case when fragment.customer_id = '00000000-0000-0000-0000-000000000000'
+                and excluded.map_version <= fragment.map_version
+            then null else coalesce(fragment.wrapped_key, excluded.wrapped_key) end
+    returning evidence_id, wrapped_key, erased_us";
 
 /// Makes map rows (of one tenant) that are not there, and gives those a key that have none;
-/// answers the wrapped keys in force. Sorts the rows as [`insert`].
+/// answers what is held then. Sorts the rows as [`insert`].
 pub(crate) async fn insert_with_keys(
     connection: &mut PgConnection,
     rows: &mut [NewMapping],
-) -> Result<HashMap<EvidenceId, Vec<u8>>, Error> {
+) -> Result<HashMap<EvidenceId, Held>, Error> {
     if rows.is_empty() {
         return Ok(HashMap::new());
     }
     let inserted = inserting(INSERT_WITH_KEYS, rows).fetch_all(connection).await?;
     let mut keys = HashMap::with_capacity(inserted.len());
     for row in inserted {
-        keys.insert(EvidenceId::new(row.try_get(0)?), row.try_get(1)?);
+        let held = Held { wrapped_key: row.try_get(1)?, erased_us: row.try_get(2)? };
+        keys.insert(EvidenceId::new(row.try_get(0)?), held);
     }
     Ok(keys)
 }
@@ -110,7 +137,7 @@ pub(crate) fn key_order((tenant, evidence): EvidenceKey) -> (TenantId, Shard, Ev
     (tenant, Shard::of(evidence.uuid()), evidence)
 }
 
-const LOCK: &str = "select f.customer_id, f.map_version, f.version,
+const LOCK: &str = "select f.customer_id, f.map_version, f.version, f.erased_us,
         case when k.state then f.behaviour else '' end,
         case when k.personal then f.personal end
     from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::bool[], $5::bool[])
@@ -127,7 +154,7 @@ pub(crate) struct Wanted {
     pub(crate) personal: bool,
 }
 
-type LockedRow = (Uuid, i64, i64, Vec<u8>, Option<Vec<u8>>);
+type LockedRow = (Uuid, i64, i64, Option<i64>, Vec<u8>, Option<Vec<u8>>);
 
 /// Locks fragments, which must be there and sorted by [`key_order`].
 pub(crate) async fn lock(
@@ -153,9 +180,18 @@ pub(crate) async fn lock(
     }
     let fragment = |(wanted, row): (&Wanted, LockedRow)| {
         let (tenant, evidence) = wanted.key;
-        let (customer, map_version, version, behaviour, personal) = row;
+        let (customer, map_version, version, erased_us, behaviour, personal) = row;
         let customer = CustomerId::new(customer);
-        Fragment { tenant, evidence, customer, map_version, version, behaviour, personal }
+        Fragment {
+            tenant,
+            evidence,
+            customer,
+            map_version,
+            version,
+            erased_us,
+            behaviour,
+            personal,
+        }
     };
     Ok(wanted.iter().zip(rows).map(fragment).collect())
 }

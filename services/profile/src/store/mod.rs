@@ -2,6 +2,7 @@
 //! by key, on sessions that plan them so ([`::store::Database::keyed`]).
 
 pub(crate) mod customer;
+pub(crate) mod erase;
 pub(crate) mod event;
 pub(crate) mod fragment;
 pub(crate) mod ledger;

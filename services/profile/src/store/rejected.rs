@@ -1,21 +1,24 @@
 //! Refused events, sealed.
 
 use ::store::{Database, Error};
-use kernel::{Shard, TenantId};
+use kernel::{EvidenceId, Shard, TenantId};
 use uuid::Uuid;
 
 /// A refused event with its reasons, sealed.
 #[derive(Debug)]
 pub(crate) struct Rejected {
     pub(crate) id: Uuid,
+    /// Whose it would have been, if that is known.
+    pub(crate) evidence: Option<EvidenceId>,
     pub(crate) received_us: i64,
     pub(crate) wrapped_key: Vec<u8>,
     pub(crate) sealed: Vec<u8>,
 }
 
 const INSERT: &str = "insert into rejected_event
-    (tenant_id, shard, rejection_id, received_us, wrapped_key, sealed)
-    select $1, * from unnest($2::smallint[], $3::uuid[], $4::bigint[], $5::bytea[], $6::bytea[])
+    (tenant_id, shard, rejection_id, received_us, wrapped_key, sealed, evidence_id)
+    select $1, * from unnest($2::smallint[], $3::uuid[], $4::bigint[], $5::bytea[], $6::bytea[],
+        $7::uuid[])
     on conflict do nothing";
 
 /// Keeps refused events that are not kept yet.
@@ -34,6 +37,12 @@ pub(crate) async fn insert(
         .bind(events.iter().map(|event| event.received_us).collect::<Vec<i64>>())
         .bind(events.iter().map(|event| event.wrapped_key.as_slice()).collect::<Vec<&[u8]>>())
         .bind(events.iter().map(|event| event.sealed.as_slice()).collect::<Vec<&[u8]>>())
+        .bind(
+            events
+                .iter()
+                .map(|event| event.evidence.map(EvidenceId::uuid))
+                .collect::<Vec<Option<Uuid>>>(),
+        )
         .execute(database.pool())
         .await?;
     Ok(())
@@ -72,6 +81,7 @@ pub(crate) async fn list(
     let has_more = rows.first().is_some_and(|row| row.4 > rows.len() as i64);
     let rejected = |(id, received_us, wrapped_key, sealed, _)| Rejected {
         id,
+        evidence: None, // not shown
         received_us,
         wrapped_key,
         sealed,

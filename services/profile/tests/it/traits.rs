@@ -23,7 +23,7 @@ async fn upsert(
     let request = wire::UpsertTraitRequest {
         r#trait: Some(definition),
         etag: etag.to_owned(),
-        validate_only: false,
+        ..Default::default()
     };
     Ok(client.profile.upsert_trait(request).await?.into_inner().r#trait.unwrap())
 }
@@ -69,7 +69,7 @@ async fn a_declared_trait_enters_profiles_from_then_on_until_it_is_deleted() {
     let status = upsert(&mut client, number, "").await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
 
-    let delete = wire::DeleteTraitRequest { name: "plan".to_owned() };
+    let delete = wire::DeleteTraitRequest { name: "plan".to_owned(), ..Default::default() };
     client.profile.delete_trait(delete.clone()).await.unwrap();
     client.profile.delete_trait(delete).await.unwrap();
     assert_eq!(text_of(&client.get(&customer).await.unwrap(), "plan"), None);

@@ -124,7 +124,7 @@ async fn a_snapshot_is_whole_over_many_pages_and_for_every_shard() {
         };
         let request = wire::UpsertTraitRequest { r#trait: Some(definition), ..Default::default() };
         client.profile.upsert_trait(request).await.unwrap();
-        let request = wire::DeleteTraitRequest { name: "city".to_owned() };
+        let request = wire::DeleteTraitRequest { name: "city".to_owned(), ..Default::default() };
         client.profile.delete_trait(request).await.unwrap();
     }
     let peer = world.house.peer(&world.endpoint, client.tenant);

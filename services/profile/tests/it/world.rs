@@ -172,7 +172,7 @@ impl Client {
 
     /// (evidence, customer) of a person, as identity has it.
     pub(crate) async fn who(&mut self, n: usize) -> (String, String) {
-        let request = ResolveRequest { identifiers: person(n) };
+        let request = ResolveRequest { identifiers: person(n), event_time: None };
         let answer = self.identity.resolve(request).await.unwrap().into_inner();
         let resolution = answer.resolution.unwrap();
         (resolution.evidence_id, resolution.customer_id)

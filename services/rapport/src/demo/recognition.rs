@@ -143,7 +143,10 @@ async fn resolve_again(
     for chunk in events.chunks(BATCH) {
         let requests = chunk
             .iter()
-            .map(|event| identity::ResolveRequest { identifiers: identifiers(event) })
+            .map(|event| identity::ResolveRequest {
+                identifiers: identifiers(event),
+                ..Default::default()
+            })
             .collect();
         let request = identity::BatchResolveRequest { requests };
         let answer = patiently(async || service.batch_resolve(request.clone()).await).await?;

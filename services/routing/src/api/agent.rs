@@ -1,8 +1,6 @@
 //! Agents and their presence.
 
-use ::store::resource::Change;
 use contracts::routing::v1::{Agent as Message, Presence as Wanted, *};
-use jiff::Timestamp;
 use kernel::Violations;
 use server::Call;
 
@@ -29,7 +27,8 @@ pub(super) async fn upsert_agent(
     let body = body(&mut violations, agent);
     violations.add_below("agent", body.violations());
     violations.into_result(())?;
-    let change = change(&request.etag, request.validate_only);
+    let wanted = (request.etag.as_str(), request.validate_only);
+    let change = change(call, wanted, &request.change_id)?;
     let (saved, seat) = app.save_agent(call.tenant(), &name, &body, change).await?;
     let agent = message::agent(&name, &body, &seat, &meta_of_saved(&saved));
     Ok(UpsertAgentResponse { agent: Some(agent) })
@@ -89,7 +88,8 @@ pub(super) async fn delete_agent(
     let mut violations = Violations::new();
     let name = read::name(&mut violations, "name", &request.name);
     violations.into_result(())?;
-    app.delete_agent(call.tenant(), &name, Change::at(Timestamp::now())).await?;
+    let change = change(call, ("", false), &request.change_id)?;
+    app.delete_agent(call.tenant(), &name, change).await?;
     Ok(DeleteAgentResponse {})
 }
 

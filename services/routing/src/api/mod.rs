@@ -8,6 +8,7 @@ mod page;
 mod policy;
 mod read;
 mod team;
+mod versions;
 mod watch;
 
 use contracts::routing::v1::routing_service_server::RoutingService;
@@ -75,4 +76,5 @@ unary! {
     get_policy(GetPolicyRequest) -> GetPolicyResponse in policy;
     list_policies(ListPoliciesRequest) -> ListPoliciesResponse in policy;
     delete_policy(DeletePolicyRequest) -> DeletePolicyResponse in policy;
+    list_resource_versions(ListResourceVersionsRequest) -> ListResourceVersionsResponse in versions;
 }

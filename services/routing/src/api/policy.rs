@@ -1,8 +1,7 @@
 //! Routing policies.
 
-use ::store::resource::{Change, Stored};
+use ::store::resource::Stored;
 use contracts::routing::v1::*;
-use jiff::Timestamp;
 use kernel::Violations;
 use server::Call;
 
@@ -30,7 +29,8 @@ pub(super) async fn upsert_policy(
     let body = body(&mut violations, policy);
     violations.add_below("policy", body.violations());
     violations.into_result(())?;
-    let change = change(&request.etag, request.validate_only);
+    let wanted = (request.etag.as_str(), request.validate_only);
+    let change = change(call, wanted, &request.change_id)?;
     let saved = app.save_policy(call.tenant(), &name, &body, change).await?;
     let policy = message::policy(&name, &body, &meta_of_saved(&saved));
     Ok(UpsertPolicyResponse { policy: Some(policy) })
@@ -95,6 +95,7 @@ pub(super) async fn delete_policy(
     let mut violations = Violations::new();
     let name = read::name(&mut violations, "name", &request.name);
     violations.into_result(())?;
-    app.delete_policy(call.tenant(), &name, Change::at(Timestamp::now())).await?;
+    let change = change(call, ("", false), &request.change_id)?;
+    app.delete_policy(call.tenant(), &name, change).await?;
     Ok(DeletePolicyResponse {})
 }

@@ -1,6 +1,6 @@
 //! Teams.
 
-use ::store::resource::{Change, Saved, Stored};
+use ::store::resource::{Change, Origin, Saved, Stored};
 use contracts::routing::v1::{Team as Message, *};
 use jiff::Timestamp;
 use kernel::Violations;
@@ -28,9 +28,14 @@ pub(super) fn meta_of<R>(stored: &Stored<R>) -> Meta {
 }
 
 /// How a caller wants a resource changed.
-pub(super) fn change(etag: &str, validate_only: bool) -> Change<'_> {
+pub(super) fn change<'a>(
+    call: &'a Call,
+    (etag, validate_only): (&'a str, bool),
+    change_id: &'a str,
+) -> Result<Change<'a>, Violations> {
+    let origin = Origin::new(&call.principal().subject, change_id)?;
     let etag = (!etag.is_empty()).then_some(etag);
-    Change { etag, validate_only, now: Timestamp::now() }
+    Ok(Change { etag, validate_only, now: Timestamp::now(), origin })
 }
 
 pub(super) async fn upsert_team(
@@ -45,7 +50,8 @@ pub(super) async fn upsert_team(
     let body = Team { display_name: team.display_name, hours };
     violations.add_below("team", body.violations());
     violations.into_result(())?;
-    let change = change(&request.etag, request.validate_only);
+    let wanted = (request.etag.as_str(), request.validate_only);
+    let change = change(call, wanted, &request.change_id)?;
     let saved = app.save_team(call.tenant(), &name, &body, change).await?;
     let team = message::team(&name, &body, &meta_of_saved(&saved));
     Ok(UpsertTeamResponse { team: Some(team) })
@@ -87,6 +93,7 @@ pub(super) async fn delete_team(
     let mut violations = Violations::new();
     let name = read::name(&mut violations, "name", &request.name);
     violations.into_result(())?;
-    app.delete_team(call.tenant(), &name, Change::at(Timestamp::now())).await?;
+    let change = change(call, ("", false), &request.change_id)?;
+    app.delete_team(call.tenant(), &name, change).await?;
     Ok(DeleteTeamResponse {})
 }

@@ -4,6 +4,7 @@ pub(crate) mod agents;
 pub(crate) mod commit;
 pub(crate) mod configuration;
 pub(crate) mod create;
+mod erase;
 pub(crate) mod faults;
 pub(crate) mod policies;
 pub(crate) mod rescore;

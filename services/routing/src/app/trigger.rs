@@ -7,13 +7,14 @@
 use std::collections::HashSet;
 
 use ::store::{Error as StoreError, blind};
+use feed::receipt::Part;
 use feed::{Entry, HandleError, Handler};
 use kernel::{DemandId, TenantId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::work::Work;
-use super::{App, now_us};
+use super::{App, erase, now_us};
 use crate::domain::demand::NewDemand;
 use crate::domain::policy::Trigger;
 use crate::domain::{Demand, Policy, policy};
@@ -35,7 +36,12 @@ impl Handler for Thresholds {
     ) -> Result<(), HandleError> {
         let now_us = now_us();
         let mut demands = Vec::new();
+        let mut erased = Vec::new();
         for entry in entries {
+            if let Some(part) = events::erased(entry)? {
+                demands.retain(|demand: &Demand| !concerns(&part, demand));
+                erased.push(part);
+            }
             for crossing in events::crossings(entry)? {
                 for mut demand in self.demands(entry.tenant, &crossing, now_us).await? {
                     demand.traceparent.clone_from(&entry.traceparent);
@@ -43,8 +49,10 @@ impl Handler for Thresholds {
                 }
             }
         }
+        let mut work = Work::new(now_us, &self.0.timing);
+        erase::erase(connection, &mut work, &erased).await?;
         if demands.is_empty() {
-            return Ok(());
+            return Ok(work.write(connection).await?);
         }
         let held = hold(connection, &demands).await?;
         demands.retain(|demand| {
@@ -53,7 +61,6 @@ impl Handler for Thresholds {
         });
         let inserted: HashSet<_> =
             demand::insert(connection, &demands).await?.into_iter().collect();
-        let mut work = Work::new(now_us, &self.0.timing);
         let mut told = HashSet::new();
         for demand in &demands {
             let key = (demand.tenant, demand.id);
@@ -66,12 +73,18 @@ impl Handler for Thresholds {
 
     fn concerns(&self, entry: &Entry) -> bool {
         // What does not decode is for `handle` to blame.
-        !events::crossings(entry).is_ok_and(|crossings| crossings.is_empty())
+        let crosses = !events::crossings(entry).is_ok_and(|crossings| crossings.is_empty());
+        crosses || !events::erased(entry).is_ok_and(|part| part.is_none())
     }
 
     fn committed(&self, _entries: &[Entry]) {
         self.0.tail.wake();
+        self.0.tail.pass_receipts();
     }
+}
+
+fn concerns(part: &Part, demand: &Demand) -> bool {
+    part.tenant == demand.tenant && part.customers.contains(&demand.customer)
 }
 
 async fn hold(

@@ -19,7 +19,8 @@ use crate::store::offer::{self, Ended};
 use crate::store::transition::{self, Of};
 use crate::store::{agent, demand, stir};
 
-type Key = (TenantId, Shard, DemandId);
+/// Orders as demands are locked.
+pub(crate) type Key = (TenantId, Shard, DemandId);
 
 /// See the module.
 pub(crate) struct Work {
@@ -94,6 +95,24 @@ impl Work {
             self.follow(&after, change);
         }
         Ok(after)
+    }
+
+    /// Closes a held demand, if it is open, and takes its customer off it.
+    pub(crate) fn erase(&mut self, key: Key) {
+        let Some(demand) = self.held.get_mut(&key) else { return };
+        // It never refuses.
+        let change = machine::apply(demand, Command::Erase, self.now_us, &self.timing);
+        let after = demand.clone();
+        self.changed.insert(key);
+        if let Ok(Some(change)) = change {
+            self.entries.push(events::changed(&after, &change.transition, None));
+            self.follow(&after, change);
+        }
+    }
+
+    /// Has an entry appended after those of the demands.
+    pub(crate) fn tell(&mut self, entry: Entry) {
+        self.entries.push(entry);
     }
 
     /// Lets a held demand wait for its next attempt: no transition.

@@ -31,12 +31,15 @@ pub(crate) enum Outcome {
     Unsolved = 4,
     Spam = 5,
     NoAnswer = 6,
+    /// The customer was erased while it was open.
+    Erased = 7,
 }
 
 impl Outcome {
     pub(crate) fn from_number(number: i32) -> Option<Self> {
-        use Outcome::{Lost, NoAnswer, Solved, Spam, Unsolved, Won};
-        [Won, Lost, Solved, Unsolved, Spam, NoAnswer].into_iter().find(|o| *o as i32 == number)
+        use Outcome::{Erased, Lost, NoAnswer, Solved, Spam, Unsolved, Won};
+        let all = [Won, Lost, Solved, Unsolved, Spam, NoAnswer, Erased];
+        all.into_iter().find(|outcome| *outcome as i32 == number)
     }
 }
 

@@ -3,14 +3,15 @@
 //! ```text
 //! queued ─offer─► offered ─accept─► accepted ─start─► in progress ─close─► closed
 //!    ▲               │ decline, time-out   └───────────── close ──────────────▲
-//!    └───────────────┘
+//!    └───────────────┘           (erase: from every state to closed)
 //! ```
 //! Whatever changes a demand counts its version up by one and is told by one [`Transition`]. A
 //! repeated command of the agent who gave it first succeeds again and changes nothing.
 
-use kernel::OfferId;
+use kernel::{CustomerId, OfferId};
+use uuid::Uuid;
 
-use super::{Closing, Demand, Offer, OfferState, Score, State};
+use super::{Closing, Demand, Offer, OfferState, Outcome, Score, State};
 
 /// The times that the state machine and the router go by, in microseconds.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +52,8 @@ pub(crate) enum Command {
     Remind,
     /// It is scored after all.
     Score(Vec<Score>),
+    /// Its customer is erased.
+    Erase,
 }
 
 /// Why a command is refused.
@@ -162,7 +165,31 @@ pub(crate) fn apply(
             Ok(change(demand, demand.state, "reminded", now_us, Effect::None))
         }
         Command::Score(scores) => score(demand, scores, now_us),
+        Command::Erase => Ok(erase(demand, now_us)),
     }
+}
+
+/// Closes it in whatever state, and takes off what leads to the customer. Of one that is closed
+/// nothing is told: what came of it stays.
+fn erase(demand: &mut Demand, now_us: i64) -> Option<Change> {
+    let effect = match demand.state {
+        State::Queued | State::Closed => Effect::None,
+        State::Offered => Effect::Returned { state: OfferState::TimedOut, reason: String::new() },
+        State::Accepted | State::InProgress => Effect::Released,
+    };
+    demand.customer = CustomerId::new(Uuid::nil());
+    demand.scores.clear();
+    demand.score_due_us = None;
+    demand.traceparent = None;
+    if demand.state == State::Closed {
+        if let Some(closing) = &mut demand.closing {
+            closing.reason.clear();
+        }
+        return None;
+    }
+    let reason = "erased".to_owned();
+    demand.closing = Some(Closing { outcome: Outcome::Erased, value: None, reason });
+    change(demand, State::Closed, "erased", now_us, effect)
 }
 
 fn score(demand: &mut Demand, scores: Vec<Score>, now_us: i64) -> Result<Option<Change>, Refusal> {

@@ -116,3 +116,20 @@ pub(crate) async fn pending(
     let query = sqlx::query(PENDING).bind(tenant.uuid()).bind(agent).bind(after.0).bind(after.1);
     query.bind(limit).fetch_all(pool).await?.iter().map(read).collect()
 }
+
+const FORGET_REASONS: &str = "update offer o set reason = ''
+    from unnest($1::uuid[], $2::uuid[]) as k(tenant_id, demand_id)
+    where o.tenant_id = k.tenant_id and o.demand_id = k.demand_id and o.reason <> ''";
+
+/// Forgets why offers of the demands were declined: it may say something of the customer.
+pub(crate) async fn forget_reasons(
+    connection: &mut PgConnection,
+    demands: &[(TenantId, DemandId)],
+) -> Result<(), Error> {
+    sqlx::query(FORGET_REASONS)
+        .bind(demands.iter().map(|(tenant, _)| tenant.uuid()).collect::<Vec<Uuid>>())
+        .bind(demands.iter().map(|(_, demand)| demand.uuid()).collect::<Vec<Uuid>>())
+        .execute(connection)
+        .await?;
+    Ok(())
+}

@@ -95,11 +95,11 @@ async fn nothing_is_deleted_that_somebody_needs() {
     client.team().await;
     client.agent("ann", 1, &[]).await;
     client.agent("bob", 1, &[]).await;
-    let team = DeleteTeamRequest { name: "north".to_owned() };
+    let team = DeleteTeamRequest { name: "north".to_owned(), ..Default::default() };
     let error = client.rpc.delete_team(team.clone()).await.unwrap_err();
     assert_eq!(reason(&error), "IN_USE");
     for name in ["ann", "bob"] {
-        client.rpc.delete_agent(DeleteAgentRequest { name: name.to_owned() }).await.unwrap();
+        client.rpc.delete_agent(DeleteAgentRequest { name: name.to_owned(), ..Default::default() }).await.unwrap();
     }
     client.rpc.delete_team(team.clone()).await.unwrap();
     client.rpc.delete_team(team).await.unwrap();
@@ -108,7 +108,7 @@ async fn nothing_is_deleted_that_somebody_needs() {
 
     client.policy(RoutingPolicy { name: "calls".to_owned(), ..Default::default() }).await.unwrap();
     client.create(CreateDemandRequest { policy: "calls".to_owned(), ..demand() }).await;
-    let policy = DeletePolicyRequest { name: "calls".to_owned() };
+    let policy = DeletePolicyRequest { name: "calls".to_owned(), ..Default::default() };
     let error = client.rpc.delete_policy(policy).await.unwrap_err();
     assert_eq!((error.code(), reason(&error).as_str()), (Code::FailedPrecondition, "IN_USE"));
 }

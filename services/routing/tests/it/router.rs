@@ -163,7 +163,7 @@ async fn a_lowered_capacity_lets_the_load_run_down() {
     }
     client.agent("ann", 1, &[]).await;
     let waiting = client.create(demand()).await.demand_id;
-    let delete = DeleteAgentRequest { name: "ann".to_owned() };
+    let delete = DeleteAgentRequest { name: "ann".to_owned(), ..Default::default() };
     let error = client.rpc.delete_agent(delete).await.unwrap_err();
     assert_eq!((error.code(), reason(&error).as_str()), (Code::FailedPrecondition, "IN_USE"));
     for (closed, id) in held.iter().enumerate() {

@@ -5,6 +5,7 @@ mod model;
 mod parse;
 mod score;
 mod scorecard;
+mod versions;
 mod watch;
 
 use std::sync::Arc;
@@ -15,9 +16,10 @@ use contracts::scoring::v1::{
     DeleteScorecardRequest, DeleteScorecardResponse, ExplainScoreRequest, ExplainScoreResponse,
     GetModelPolicyRequest, GetModelPolicyResponse, GetScorecardRequest, GetScorecardResponse,
     GetScoresRequest, GetScoresResponse, ListModelsRequest, ListModelsResponse,
-    ListScorecardsRequest, ListScorecardsResponse, ScoreCustomerRequest, ScoreCustomerResponse,
-    UpsertModelPolicyRequest, UpsertModelPolicyResponse, UpsertScorecardRequest,
-    UpsertScorecardResponse, WatchScoresRequest, WatchScoresResponse,
+    ListResourceVersionsRequest, ListResourceVersionsResponse, ListScorecardsRequest,
+    ListScorecardsResponse, ScoreCustomerRequest, ScoreCustomerResponse, UpsertModelPolicyRequest,
+    UpsertModelPolicyResponse, UpsertScorecardRequest, UpsertScorecardResponse, WatchScoresRequest,
+    WatchScoresResponse,
 };
 use server::{Call, watch::Watch};
 use tonic::{Request, Response, Status};
@@ -123,6 +125,13 @@ impl ScoringService for Api {
         request: Request<DeleteModelPolicyRequest>,
     ) -> Result<Response<DeleteModelPolicyResponse>, Status> {
         answer!(self, request, model::delete)
+    }
+
+    async fn list_resource_versions(
+        &self,
+        request: Request<ListResourceVersionsRequest>,
+    ) -> Result<Response<ListResourceVersionsResponse>, Status> {
+        answer!(self, request, versions::list)
     }
 
     async fn list_models(

@@ -1,5 +1,6 @@
 //! Models: UpsertModelPolicy, GetModelPolicy, DeleteModelPolicy, ListModels.
 
+use ::store::resource::Origin;
 use contracts::common::v1::ResourceMeta;
 use contracts::scoring::v1::{
     DeleteModelPolicyRequest, DeleteModelPolicyResponse, GetModelPolicyRequest,
@@ -45,6 +46,8 @@ pub(super) async fn upsert(
         spec,
         etag: parse::etag(request.etag),
         validate_only: request.validate_only,
+        author: call.principal().subject.clone(),
+        change_id: request.change_id,
     };
     let saved = app.save_model(call, &draft, violations).await?;
     let policy = proto(draft.name, draft.spec, parse::meta_of_saved(saved));
@@ -67,7 +70,8 @@ pub(super) async fn delete(
     call: &Call,
     request: DeleteModelPolicyRequest,
 ) -> Result<DeleteModelPolicyResponse, Error> {
-    app.delete_model(call.tenant(), &request.name).await?;
+    let origin = Origin::new(&call.principal().subject, &request.change_id)?;
+    app.delete_model(call.tenant(), &request.name, origin).await?;
     Ok(DeleteModelPolicyResponse {})
 }
 
@@ -97,7 +101,7 @@ pub(super) async fn list(
     Ok(ListModelsResponse { models, next_page_token })
 }
 
-fn proto(name: String, spec: ModelSpec, meta: ResourceMeta) -> ModelPolicy {
+pub(super) fn proto(name: String, spec: ModelSpec, meta: ResourceMeta) -> ModelPolicy {
     let learning = match spec.learning {
         Learning::On => LearningMode::On,
         Learning::Frozen => LearningMode::Frozen,

@@ -1,5 +1,6 @@
 //! Scorecards: Upsert, Get, List, Delete.
 
+use ::store::resource::Origin;
 use contracts::common::v1::ResourceMeta;
 use contracts::scoring::v1::{
     DeleteScorecardRequest, DeleteScorecardResponse, GetScorecardRequest, GetScorecardResponse,
@@ -37,6 +38,8 @@ pub(super) async fn upsert(
         spec,
         etag: parse::etag(request.etag),
         validate_only: request.validate_only,
+        author: call.principal().subject.clone(),
+        change_id: request.change_id,
     };
     let saved = app.save_scorecard(call, &draft, violations).await?;
     let card = proto(draft.name, draft.spec, parse::meta_of_saved(saved));
@@ -87,7 +90,8 @@ pub(super) async fn delete(
     call: &Call,
     request: DeleteScorecardRequest,
 ) -> Result<DeleteScorecardResponse, Error> {
-    app.delete_scorecard(call.tenant(), &request.name).await?;
+    let origin = Origin::new(&call.principal().subject, &request.change_id)?;
+    app.delete_scorecard(call.tenant(), &request.name, origin).await?;
     Ok(DeleteScorecardResponse {})
 }
 
@@ -112,7 +116,7 @@ fn group(group: ScoreGroup) -> GroupSpec {
     GroupSpec { name: group.name, max_points: group.max_points, min_points: group.min_points }
 }
 
-fn proto(name: String, spec: ScorecardSpec, meta: ResourceMeta) -> Scorecard {
+pub(super) fn proto(name: String, spec: ScorecardSpec, meta: ResourceMeta) -> Scorecard {
     let duration =
         |us: i64| Duration { seconds: us / 1_000_000, nanos: (us % 1_000_000) as i32 * 1_000 };
     let rule = |rule: RuleSpec| ScoreRule {

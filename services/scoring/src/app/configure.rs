@@ -3,7 +3,7 @@
 //! A change takes the tenant's set of scorers alone, so nobody scores by the old set after it
 //! has committed; then all customers are scored again in the background.
 
-use ::store::resource::{self, Change, Saved, Stored};
+use ::store::resource::{self, Change, Origin, Saved, Stored};
 use ::store::{Resource, transaction};
 use contracts::profile::v1::ListTraitsRequest;
 use contracts::profile::v1::profile_service_client::ProfileServiceClient;
@@ -27,6 +27,9 @@ pub(crate) struct Draft<S> {
     /// The etag that was read, if the caller insists on it.
     pub(crate) etag: Option<String>,
     pub(crate) validate_only: bool,
+    pub(crate) author: String,
+    /// What the caller calls the change, unchecked.
+    pub(crate) change_id: String,
 }
 
 /// How far a model is.
@@ -101,18 +104,28 @@ impl App {
     }
 
     /// Deletes a scorecard and its scores; an absent one is deleted already.
-    pub(crate) async fn delete_scorecard(&self, tenant: TenantId, name: &str) -> Result<(), Error> {
+    pub(crate) async fn delete_scorecard(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        origin: Origin<'_>,
+    ) -> Result<(), Error> {
         transaction!(&self.database, async |connection| {
-            self.delete::<ScorecardSpec>(connection, tenant, name).await
+            self.delete::<ScorecardSpec>(connection, tenant, name, origin).await
         })?;
         self.sweeps.notify_one();
         Ok(())
     }
 
     /// Deletes a model with what it has learned; an absent one is deleted already.
-    pub(crate) async fn delete_model(&self, tenant: TenantId, name: &str) -> Result<(), Error> {
+    pub(crate) async fn delete_model(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        origin: Origin<'_>,
+    ) -> Result<(), Error> {
         transaction!(&self.database, async |connection| {
-            self.delete::<ModelSpec>(connection, tenant, name).await?;
+            self.delete::<ModelSpec>(connection, tenant, name, origin).await?;
             Ok::<(), Error>(store::forget(connection, tenant, name).await?)
         })?;
         self.sweeps.notify_one();
@@ -198,6 +211,7 @@ impl App {
             etag: draft.etag.as_deref(),
             validate_only: draft.validate_only,
             now: self.clock.now(),
+            origin: Origin::new(&draft.author, &draft.change_id)?,
         };
         let saved = resource::upsert(connection, tenant, &draft.name, &draft.spec, change).await?;
         if saved.changed && !draft.validate_only {
@@ -211,9 +225,11 @@ impl App {
         connection: &mut PgConnection,
         tenant: TenantId,
         name: &str,
+        origin: Origin<'_>,
     ) -> Result<(), Error> {
         store::bump(connection, tenant).await?;
-        match resource::delete::<S>(connection, tenant, name, Change::at(self.clock.now())).await {
+        let change = Change::at(self.clock.now()).by(origin);
+        match resource::delete::<S>(connection, tenant, name, change).await {
             Ok(_) => Ok(store::begin_sweep(connection, tenant).await?),
             Err(::store::Error::NotFound) => Ok(()),
             Err(error) => Err(error.into()),

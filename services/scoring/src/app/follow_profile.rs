@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use ::store::Error as StoreError;
 use contracts::profile::v1::{EventKind, ProfileChanged, ProfileRedirected, TraitChanged};
+use feed::receipt::{self, Part};
 use feed::{Entry, HandleError, Handler};
 use kernel::{CustomerId, TenantId};
 use prost::Message;
@@ -13,6 +14,7 @@ use sqlx::PgConnection;
 
 use super::App;
 use super::rescore::{Held, write_and_tell};
+use crate::events::customers_erased;
 use crate::store::{self, DeclaredTrait, Key, Subject};
 
 /// After a lost race so many runs lock what they read: the clock or a sweep is at work, and who
@@ -30,6 +32,7 @@ pub(crate) struct ProfileHandler {
 struct News {
     customers: BTreeMap<Key, CustomerNews>,
     traits: BTreeMap<(TenantId, String), DeclaredTrait>,
+    erased: Vec<Part>,
 }
 
 #[derive(Default)]
@@ -49,7 +52,10 @@ impl Handler for ProfileHandler {
     ) -> Result<(), HandleError> {
         let news = News::read(entries)?;
         let changed = self.declare(connection, &news).await?;
+        let (news, erased) = news.without_erased();
         if news.customers.is_empty() {
+            let told = erase(connection, &erased).await?;
+            feed::append(connection, &told).await?;
             return Ok(());
         }
         let mut tenants: Vec<TenantId> = news.customers.keys().map(|key| key.tenant).collect();
@@ -76,6 +82,11 @@ impl Handler for ProfileHandler {
             told.extend(entry.map(|entry| entry.traced(news.traceparent)));
             subjects.push(subject);
         }
+        if !erased.is_empty() {
+            // Written before the rows of others are taken; told with them, as the last statement.
+            store::write(connection, &sorted(std::mem::take(&mut subjects))).await?;
+            told.extend(erase(connection, &erased).await?);
+        }
         let written = write_and_tell(connection, subjects, &told).await;
         if let Err(feed::Error::Database(StoreError::Conflict(_))) = &written {
             self.careful.store(CAREFUL_RUNS, Ordering::Relaxed);
@@ -87,6 +98,7 @@ impl Handler for ProfileHandler {
 
     fn committed(&self, entries: &[Entry]) {
         self.app.tail.wake();
+        self.app.tail.pass_receipts();
         let trait_changed = EventKind::TraitChanged as i16;
         if entries.iter().any(|entry| entry.kind == trait_changed) {
             self.app.sweeps.notify_one();
@@ -130,11 +142,23 @@ impl News {
                 Ok(EventKind::ProfileChanged) => news.changed(entry)?,
                 Ok(EventKind::ProfileRedirected) => news.redirected(entry)?,
                 Ok(EventKind::TraitChanged) => news.declared(entry)?,
+                Ok(EventKind::CustomersErased) => news.erased.push(Part::read(entry)?),
                 // A kind of a later release.
                 Ok(EventKind::Unspecified) | Err(_) => {}
             }
         }
         Ok(news)
+    }
+
+    /// What is left of it without the customers that it says are erased, and those.
+    fn without_erased(mut self) -> (Self, Vec<Part>) {
+        let erased = std::mem::take(&mut self.erased);
+        for part in &erased {
+            for customer in &part.customers {
+                self.customers.remove(&Key::new(part.tenant, *customer));
+            }
+        }
+        (self, erased)
     }
 
     fn customer(&mut self, entry: &Entry) -> &mut CustomerNews {
@@ -182,6 +206,21 @@ impl News {
     }
 }
 
+/// Erases customers; answers what to append.
+async fn erase(connection: &mut PgConnection, erased: &[Part]) -> Result<Vec<Entry>, HandleError> {
+    if erased.is_empty() {
+        return Ok(Vec::new());
+    }
+    store::erase(connection, erased).await?;
+    receipt::record(connection, crate::NAME, erased).await?;
+    Ok(erased.iter().map(customers_erased).collect())
+}
+
+fn sorted(mut subjects: Vec<Subject>) -> Vec<Subject> {
+    subjects.sort_by_key(|subject| subject.key);
+    subjects
+}
+
 fn malformed(error: impl std::fmt::Display) -> HandleError {
     HandleError::Poison(error.to_string())
 }
@@ -190,6 +229,9 @@ impl CustomerNews {
     /// Takes what is newer than what is stored; false if nothing is.
     fn apply(&self, subject: &mut Subject) -> bool {
         let mut newer = false;
+        if subject.erased {
+            return false; // older than the erasure: the id is never given out again
+        }
         if let Some((version, state)) = &self.behaviour
             && *version > subject.profile_version
         {

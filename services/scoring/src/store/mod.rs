@@ -1,6 +1,7 @@
 //! The tables, one file per aggregate, each statement beside its method.
 
 mod codec;
+mod erase;
 mod label;
 mod locked;
 mod model;
@@ -8,6 +9,7 @@ mod ruleset;
 mod subject;
 mod usage;
 
+pub(crate) use erase::erase;
 pub(crate) use label::after as labels_after;
 pub(crate) use label::{Known, Label, LearnableLabel, append as append_labels, latest_of, waiting};
 pub(crate) use locked::{Locked, due_tenants, lock_after, lock_due, put_off};

@@ -42,6 +42,8 @@ pub(crate) struct Subject {
     pub(crate) next_due_us: Option<i64>,
     /// Counts the writes of the row; 0 while there is none.
     pub(crate) writes: i64,
+    /// The customer was erased; the id is never given out again.
+    pub(crate) erased: bool,
 }
 
 impl Subject {
@@ -58,6 +60,7 @@ impl Subject {
             scored_us: 0,
             next_due_us: None,
             writes: 0,
+            erased: false,
         }
     }
 
@@ -85,6 +88,7 @@ pub(super) fn subject(row: &PgRow) -> Result<Subject, Error> {
         scored_us: row.try_get("scored_us")?,
         next_due_us: row.try_get("next_due_us")?,
         writes: row.try_get("writes")?,
+        erased: row.try_get("erased")?,
     })
 }
 
@@ -264,6 +268,7 @@ pub(crate) async fn read(
 
 const SNAPSHOT: &str = "select * from subject
     where (tenant_id, customer_id) > ($1, $2) and shard = any($3) and score_version > 0
+        and not erased
     order by tenant_id, customer_id limit $4";
 
 /// Customers that were ever told of, in the order of (tenant, customer); none at the end. One

@@ -37,11 +37,20 @@ pub(crate) struct NewUse {
     pub(crate) usage: Use,
 }
 
+// The row of the customer is held: who is erased meanwhile has no use.
 const INSERT: &str = "insert into feature_log (tenant_id, shard, use_id, customer_id,
         asked_customer_id, as_of_us, read_us, profile_version, features, answers)
-    select * from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::uuid[], $5::uuid[],
-        $6::bigint[], $7::bigint[], $8::bigint[], $9::bytea[], $10::bytea[])
-    order by 1, 2, 3 on conflict do nothing returning tenant_id, use_id";
+    select u.tenant_id, u.shard, u.use_id, u.customer_id, u.asked, u.as_of_us, u.read_us,
+        u.version, u.features, u.answers
+    from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::uuid[], $5::uuid[], $6::bigint[],
+            $7::bigint[], $8::bigint[], $9::bytea[], $10::bytea[], $11::smallint[])
+        as u(tenant_id, shard, use_id, customer_id, asked, as_of_us, read_us, version, features,
+            answers, customer_shard)
+    join subject s on s.tenant_id = u.tenant_id and s.shard = u.customer_shard
+        and s.customer_id = u.customer_id
+    where not s.erased
+    order by 1, 2, 3 for key share of s
+    on conflict do nothing returning tenant_id, use_id";
 
 /// Keeps uses; for each, false if its id was used before, also earlier in the same list.
 pub(crate) async fn insert(pool: &PgPool, all: &[Arc<NewUse>]) -> Result<Vec<bool>, Error> {
@@ -68,6 +77,11 @@ pub(crate) async fn insert(pool: &PgPool, all: &[Arc<NewUse>]) -> Result<Vec<boo
         .bind(numbers(|new| new.usage.profile_version))
         .bind(features)
         .bind(answers)
+        .bind(
+            uses.iter()
+                .map(|new| Shard::of(new.usage.customer.uuid()).number())
+                .collect::<Vec<i16>>(),
+        )
         .fetch_all(pool)
         .await?;
     let inserted: HashSet<(Uuid, Uuid)> = inserted.into_iter().collect();

@@ -88,7 +88,7 @@ async fn a_change_of_a_scorer_scores_everybody_again() {
             .await;
         }
     }
-    let delete = proto::DeleteScorecardRequest { name: "lead".to_owned() };
+    let delete = proto::DeleteScorecardRequest { name: "lead".to_owned(), ..Default::default() };
     tenant.client.delete_scorecard(delete.clone()).await.unwrap();
     tenant.client.delete_scorecard(delete).await.unwrap();
     let mut changes = world.listen().await;
@@ -124,7 +124,7 @@ async fn scorers_have_versions_etags_and_one_name_space() {
     let mut request = proto::UpsertScorecardRequest {
         scorecard: Some(second.clone()),
         etag: "other".to_owned(),
-        validate_only: false,
+        ..Default::default()
     };
     let refused = tenant.client.upsert_scorecard(request.clone()).await.unwrap_err();
     assert_eq!(refused.code(), Code::Aborted);

@@ -156,7 +156,7 @@ async fn a_frozen_model_stays_as_it_is_and_catches_up_when_it_learns_again() {
     assert_eq!(weights(&world, &tenant, "m").await, fold(&cases).encode());
 
     // A deleted model has forgotten; made again, it is the fold of the same log.
-    let delete = proto::DeleteModelPolicyRequest { name: "m".to_owned() };
+    let delete = proto::DeleteModelPolicyRequest { name: "m".to_owned(), ..Default::default() };
     tenant.client.delete_model_policy(delete).await.unwrap();
     tenant.model(policy("m", &FEATURES)).await.unwrap();
     learned(&tenant, "m", 10).await;

@@ -37,9 +37,13 @@ table! {
     // -- identity --
     "rapport.identity.v1.IdentityService/Resolve" => Ok, |it| identity::ResolveRequest {
         identifiers: vec![it.identifier.clone()],
+        event_time: None,
     };
     "rapport.identity.v1.IdentityService/BatchResolve" => Ok, |it| identity::BatchResolveRequest {
-        requests: vec![identity::ResolveRequest { identifiers: vec![it.identifier.clone()] }],
+        requests: vec![identity::ResolveRequest {
+            identifiers: vec![it.identifier.clone()],
+            event_time: None,
+        }],
     };
     "rapport.identity.v1.IdentityService/GetCustomer" => NotFound, |it| {
         identity::GetCustomerRequest {
@@ -84,8 +88,26 @@ table! {
     "rapport.identity.v1.IdentityService/GetIdentityRules" => Ok, |_| {
         identity::GetIdentityRulesRequest::default()
     };
+    "rapport.identity.v1.IdentityService/EraseCustomer" => NotFound, |it| {
+        identity::EraseCustomerRequest {
+            key: Some(identity::erase_customer_request::Key::CustomerId(it.customer_id.clone())),
+            ..Default::default()
+        }
+    };
+    "rapport.identity.v1.IdentityService/GetErasure" => NotFound, |it| {
+        identity::GetErasureRequest { erasure_id: it.evidence_id.clone() }
+    };
+    "rapport.identity.v1.IdentityService/ListErasures" => Ok, |_| {
+        identity::ListErasuresRequest::default()
+    };
+    "rapport.identity.v1.IdentityService/ListResourceVersions" => Ok, |_| {
+        identity::ListResourceVersionsRequest::default()
+    };
 
     // -- profile --
+    "rapport.profile.v1.ProfileService/ListResourceVersions" => Ok, |it| {
+        profile::ListResourceVersionsRequest { name: it.team.clone(), ..Default::default() }
+    };
     "rapport.profile.v1.ProfileService/IngestEvents" => Ok, |it| profile::IngestEventsRequest {
         events: vec![event("coverage-1", "Seen", vec![it.identifier.clone()])],
     };
@@ -130,10 +152,13 @@ table! {
         profile::ListTraitsRequest::default()
     };
     "rapport.profile.v1.ProfileService/DeleteTrait" => Ok, |it| {
-        profile::DeleteTraitRequest { name: it.trait_name.clone() }
+        profile::DeleteTraitRequest { name: it.trait_name.clone(), ..Default::default() }
     };
 
     // -- scoring --
+    "rapport.scoring.v1.ScoringService/ListResourceVersions" => Ok, |it| {
+        scoring::ListResourceVersionsRequest { name: it.team.clone(), ..Default::default() }
+    };
     "rapport.scoring.v1.ScoringService/ScoreCustomer" => NotFound, |it| {
         scoring::ScoreCustomerRequest {
             customer_id: it.customer_id.clone(),
@@ -175,7 +200,7 @@ table! {
         scoring::ListScorecardsRequest::default()
     };
     "rapport.scoring.v1.ScoringService/DeleteScorecard" => Ok, |it| {
-        scoring::DeleteScorecardRequest { name: it.scorecard.clone() }
+        scoring::DeleteScorecardRequest { name: it.scorecard.clone(), ..Default::default() }
     };
     "rapport.scoring.v1.ScoringService/UpsertModelPolicy" => Ok, |it| {
         scoring::UpsertModelPolicyRequest {
@@ -192,13 +217,16 @@ table! {
         scoring::GetModelPolicyRequest { name: it.model.clone() }
     };
     "rapport.scoring.v1.ScoringService/DeleteModelPolicy" => Ok, |it| {
-        scoring::DeleteModelPolicyRequest { name: it.model.clone() }
+        scoring::DeleteModelPolicyRequest { name: it.model.clone(), ..Default::default() }
     };
     "rapport.scoring.v1.ScoringService/ListModels" => Ok, |_| {
         scoring::ListModelsRequest::default()
     };
 
     // -- routing --
+    "rapport.routing.v1.RoutingService/ListResourceVersions" => Ok, |it| {
+        routing::ListResourceVersionsRequest { name: it.team.clone(), ..Default::default() }
+    };
     "rapport.routing.v1.RoutingService/CreateDemand" => InvalidArgument, |it| {
         routing::CreateDemandRequest {
             customer_id: it.customer_id.clone(),
@@ -258,7 +286,7 @@ table! {
     };
     "rapport.routing.v1.RoutingService/ListTeams" => Ok, |_| routing::ListTeamsRequest::default();
     "rapport.routing.v1.RoutingService/DeleteTeam" => Ok, |it| {
-        routing::DeleteTeamRequest { name: it.team.clone() }
+        routing::DeleteTeamRequest { name: it.team.clone(), ..Default::default() }
     };
     "rapport.routing.v1.RoutingService/UpsertAgent" => InvalidArgument, |it| {
         routing::UpsertAgentRequest {
@@ -278,7 +306,7 @@ table! {
         routing::ListAgentsRequest { team: it.team.clone(), ..Default::default() }
     };
     "rapport.routing.v1.RoutingService/DeleteAgent" => Ok, |it| {
-        routing::DeleteAgentRequest { name: it.agent.clone() }
+        routing::DeleteAgentRequest { name: it.agent.clone(), ..Default::default() }
     };
     "rapport.routing.v1.RoutingService/UpsertPolicy" => Ok, |it| routing::UpsertPolicyRequest {
         policy: Some(routing::RoutingPolicy { name: it.policy.clone(), ..Default::default() }),
@@ -291,7 +319,7 @@ table! {
         routing::ListPoliciesRequest::default()
     };
     "rapport.routing.v1.RoutingService/DeletePolicy" => Ok, |it| {
-        routing::DeletePolicyRequest { name: it.policy.clone() }
+        routing::DeletePolicyRequest { name: it.policy.clone(), ..Default::default() }
     };
 
     // -- feedback --

@@ -81,6 +81,7 @@ fn commands(state: OfferState) -> Vec<Command> {
         Command::Breach,
         Command::Remind,
         Command::Score(Vec::new()),
+        Command::Erase,
     ]
 }
 
@@ -95,6 +96,7 @@ fn name(command: &Command) -> &'static str {
         Command::Breach => "breach",
         Command::Remind => "remind",
         Command::Score(_) => "score",
+        Command::Erase => "erase",
     }
 }
 
@@ -110,6 +112,7 @@ const TABLE: &[(&str, [&str; 5])] = &[
     ("breach", ["Queued", "Offered", "Accepted", "no", "no"]),
     ("remind", ["no", "no", "Accepted", "InProgress", "no"]),
     ("score", ["Queued", "no", "no", "no", "no"]),
+    ("erase", ["Closed", "Closed", "Closed", "Closed", "="]),
 ];
 
 #[test]
@@ -182,6 +185,27 @@ fn the_sla_is_broken_once_and_the_timer_of_the_state_goes_on() {
     assert!(apply(&mut demand, Command::Breach, NOW, &TIMING).is_ok());
     assert_eq!(demand.next_action_us(), Some(NOW + 50));
     assert!(apply(&mut demand, Command::Breach, NOW, &TIMING).is_err());
+}
+
+#[test]
+fn an_erased_demand_leads_to_nobody_and_frees_who_had_it() {
+    for state in State::ALL {
+        let mut demand = demand_in(state);
+        let change = apply(&mut demand, Command::Erase, NOW, &TIMING).expect("never refused");
+        assert!(demand.customer.uuid().is_nil() && demand.scores.is_empty(), "{state:?}");
+        let expected = match state {
+            State::Queued => Some(Effect::None),
+            State::Offered => {
+                Some(Effect::Returned { state: OfferState::TimedOut, reason: String::new() })
+            }
+            State::Accepted | State::InProgress => Some(Effect::Released),
+            State::Closed => None,
+        };
+        assert_eq!(change.map(|change| change.effect), expected);
+        let won = state == State::Closed;
+        let outcome = demand.closing.expect("closed").outcome;
+        assert_eq!(outcome, if won { Outcome::Won } else { Outcome::Erased });
+    }
 }
 
 #[test]
