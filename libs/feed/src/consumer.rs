@@ -109,6 +109,8 @@ impl<H: Handler> Consumer<H> {
     }
 
     fn lane(&self, lane: i16) -> Lane<H> {
+        let label = metrics::Lane { consumer: self.name.clone(), lane: i64::from(lane) };
+        self.metrics.begin(&label);
         Lane {
             checkpoint: Checkpoint {
                 consumer: self.name.clone(),
@@ -124,7 +126,7 @@ impl<H: Handler> Consumer<H> {
             max_run: self.options.max_run,
             pace: self.options.pace,
             metrics: self.metrics.clone(),
-            label: metrics::Lane { consumer: self.name.clone(), lane: i64::from(lane) },
+            label,
         }
     }
 }

@@ -31,6 +31,14 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Shows the counters of a lane from its beginning: a counter that appears with its first
+    /// count hides that count from whoever watches increases.
+    pub(crate) fn begin(&self, lane: &Lane) {
+        for counter in [&self.applied, &self.repeats, &self.parked, &self.bootstraps] {
+            drop(counter.get_or_create(lane));
+        }
+    }
+
     /// Makes the metrics visible.
     pub fn register(&self, registry: &mut Registry) {
         let feed = registry.sub_registry_with_prefix("feed");

@@ -40,10 +40,9 @@ impl Metrics {
         scoring.register("passed_over", help, passed_over);
     }
 
-    /// Counts what a task left as it is.
+    /// Counts what a task left as it is. Once with 0 at its beginning: a counter that appears
+    /// with its first count hides that count from whoever watches increases.
     pub(crate) fn pass_over(&self, task: &'static str, count: u64) {
-        if count > 0 {
-            self.passed_over.get_or_create(&Task { task }).inc_by(count);
-        }
+        self.passed_over.get_or_create(&Task { task }).inc_by(count);
     }
 }

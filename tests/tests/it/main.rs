@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod apart;
 mod bad_input;
 mod coverage;
 mod edge;
@@ -10,6 +11,7 @@ mod faults;
 mod house;
 mod import;
 mod journey;
+mod metrics;
 mod sdks;
 mod segment;
 mod trace;

@@ -38,6 +38,7 @@ struct Rest {
 
 impl<K: Eq + Hash + Clone + Debug> Setbacks<K> {
     pub(crate) fn new(task: &'static str, metrics: &Metrics) -> Self {
+        metrics.pass_over(task, 0);
         Self { task, metrics: metrics.clone(), resting: Mutex::default() }
     }
 
