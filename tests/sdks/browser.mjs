@@ -5,13 +5,11 @@
 // In batches unless `--single` says one request per event, which is its default. Nothing but the
 // answers of the network says what it delivered: its promises are kept before that.
 import { createServer } from 'node:http'
-import { accessSync, constants, createReadStream, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { basename, delimiter, join } from 'node:path'
+import { createReadStream } from 'node:fs'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-import { chromium } from 'playwright-core'
-
+import { launch } from './chromium.mjs'
 import { deliver, drained, failed, host, report, settled, writeKey } from './delivery.mjs'
 
 // The library measures what it holds at each event: larger batches take it longer, not shorter.
@@ -19,21 +17,6 @@ const batch = 25
 
 const single = process.argv.includes('--single')
 const bundle = fileURLToPath(new URL('node_modules/@segment/analytics-next/dist/umd/', import.meta.url))
-
-/** The program of a browser; scripts/setup looks for the same names. */
-function browser() {
-  for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
-    for (const folder of process.env.PATH.split(delimiter)) {
-      try {
-        accessSync(join(folder, name), constants.X_OK)
-        return join(folder, name)
-      } catch {
-        // not here
-      }
-    }
-  }
-  throw new Error('no chromium in the path: run scripts/setup')
-}
 
 /** The site that the page belongs to: it has the library, and no events. */
 async function site() {
@@ -52,22 +35,8 @@ async function site() {
   return server
 }
 
-const profile = mkdtempSync(join(tmpdir(), 'rapport-browser-'))
 const shop = await site()
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: browser(),
-  headless: true,
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-    '--disable-dev-shm-usage',
-  ],
-})
+const { context, close } = await launch()
 const page = await context.newPage()
 page.on('pageerror', failed)
 
@@ -123,7 +92,6 @@ send()
 await drained()
 for (const error of await page.evaluate(() => window.undelivered)) failed(error)
 
-await context.close()
+await close()
 shop.close()
-rmSync(profile, { recursive: true, force: true })
 report()

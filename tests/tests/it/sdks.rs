@@ -17,20 +17,23 @@ const SINGLE_EVENTS: usize = 1_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn five_sdks_of_servers_deliver_everything_once_through_faults() {
-    deliver(SERVER_SIDE.map(|sdk| (sdk, EVENTS)).to_vec()).await;
+    let report = deliver(SERVER_SIDE.map(|sdk| (sdk, EVENTS)).to_vec()).await;
+    println!("{report}");
+    assert!(report.is_good(), "\n{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sdk_of_browsers_delivers_everything_once_through_faults() {
-    deliver(vec![(ANALYTICS_NEXT, EVENTS), (ANALYTICS_NEXT_SINGLE, SINGLE_EVENTS)]).await;
-}
-
-async fn deliver(sdks: Vec<(Sdk, usize)>) {
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_suite"));
-    let plan = Plan { program, directory: directory(), sdks };
-    let report = run(&plan).await.expect("carried out");
+    let sdks = vec![(ANALYTICS_NEXT, EVENTS), (ANALYTICS_NEXT_SINGLE, SINGLE_EVENTS)];
+    let report = deliver(sdks).await;
     println!("{report}");
     assert!(report.is_good(), "\n{report}");
+}
+
+async fn deliver(sdks: Vec<(Sdk, usize)>) -> Report {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_suite"));
+    let plan = Plan { program, directory: directory(), sdks };
+    run(&plan).await.expect("carried out")
 }
 
 #[tokio::test(flavor = "multi_thread")]
