@@ -4,7 +4,7 @@
 //! browsers, `project` for the settings they ask for), `intake` serves a body of events:
 //! `write_key` finds out who sends, `body` reads what was sent within the memory of `budget`,
 //! `reading` (pure) turns it into events of ours, `forward` makes them durable, `answer` says what
-//! became of it. `api` is everything else: the RPCs by JSON and gRPC-Web, views, browser tokens.
+//! became of it. `snippet` serves the script for web pages. `api` is everything else: the RPCs by JSON and gRPC-Web, views, browser tokens.
 //!
 //! Invariants: an answer 200 follows the commit of every event that is not in its list of
 //! rejected ones; a condition that passes is never answered with a 4xx that makes SDKs drop
@@ -25,6 +25,7 @@ mod project;
 mod reading;
 mod routes;
 pub mod service;
+mod snippet;
 mod write_key;
 
 pub use api::{Error as ApiError, description};

@@ -92,6 +92,7 @@ pub fn build(config: Config, deps: Deps, registry: &mut Registry) -> Result<Gate
     let router = Router::new()
         .merge(segment_routes(Arc::new(shared), config.bare_paths))
         .merge(crate::api::routes(Arc::new(api)))
+        .merge(crate::snippet::routes())
         .route("/healthz", get(health));
     Ok(Gateway { router, config: Arc::new(config), drain: deps.drain })
 }

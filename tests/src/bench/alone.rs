@@ -1,28 +1,23 @@
-//! Phases with identity and profile alone, and the floors, on the data that the suite left.
-
-use std::sync::Arc;
+//! Phases with identity and profile alone, on the data that the suite left.
 
 use embedded::{Postgres, PostgresOptions, Redis, RedisOptions};
 use sqlx::{Connection as _, PgConnection};
 
-use super::ingest::{self, Streamed};
-use super::meter::{Phase, wal_bytes};
 use super::process::Process;
 use super::run::Bench;
-use super::table::{Row, micros, per_second, percent, spread, thousands};
+use super::table::Row;
+use super::turns::Side;
 use super::{door, floor, reads};
 
 impl Bench {
-    /// Phases with identity and profile alone, and the floors, on the data that the suite left.
+    /// Phases with identity and profile alone, on the data that the suite left.
     pub(crate) async fn parts_alone(&mut self, progress: &impl Fn(&str)) -> anyhow::Result<()> {
         let data = self.place.data();
         let postgres = Postgres::start(&PostgresOptions::new(data.join("postgres"))).await?;
         let redis = Redis::start(&RedisOptions::new(data.join("redis"))).await?;
-        progress("floor of ingest: the same rows by SQL alone");
-        let floor = self.ingest_floor().await;
-        progress("ingest over StreamEvents, consumers off");
-        let alone = self.ingest_alone(&redis.url()).await;
-        self.ingest_rows(floor, alone);
+        progress("ingest over StreamEvents, consumers off, by turns with its floor");
+        let row = self.ingest_alone(&redis.url()).await;
+        self.report.add(1, "StreamEvents, consumers off (`serve` identity and profile only)", row);
         progress("GetProfile, uncached, by turns with its floor");
         if let Err(error) = self.reads().await {
             self.report.fail("GetProfile", &error);
@@ -36,35 +31,15 @@ impl Bench {
         Ok(())
     }
 
-    async fn ingest_floor(&self) -> anyhow::Result<(Phase, f64)> {
-        let mut admin = PgConnection::connect(&self.place.database("postgres")).await?;
-        floor::clone_database(&mut admin).await?;
-        let url = self.place.database(floor::DATABASE);
-        let rows = Arc::new(floor::Rows::read(&mut PgConnection::connect(&url).await?).await?);
-        sqlx::raw_sql("checkpoint").execute(&mut admin).await?;
-        let before = wal_bytes(&mut admin).await?;
-        let processes = self.processes(Vec::new())?;
-        let (phase, written) = floor::write(&url, &rows, &processes, self.plan.phase()).await?;
-        let wal = wal_bytes(&mut admin).await? - before;
-        Ok((phase, wal as f64 / written as f64))
-    }
-
-    async fn ingest_alone(&self, redis: &str) -> anyhow::Result<(Streamed, f64)> {
+    async fn ingest_alone(&self, redis: &str) -> anyhow::Result<Row> {
         let identity = self.serve_identity(redis).await?;
         let profile = self.serve_profile(&identity, &[("RAPPORT__REDIS__URL", redis)]).await?;
-        let mut admin = PgConnection::connect(&self.place.database("postgres")).await?;
-        sqlx::raw_sql("checkpoint").execute(&mut admin).await?;
-        let before = wal_bytes(&mut admin).await?;
-        let processes = self.processes(vec![identity.pid, profile.pid])?;
-        let time = (self.plan.phase(), 2);
-        let streamed =
-            ingest::stream(&profile, &self.token, &self.population, &processes, time).await;
-        let wal = wal_bytes(&mut admin).await? - before;
+        let pids = vec![identity.pid, profile.pid];
+        let side = Side { process: &profile, pids, consumers: false, seed: 2 };
+        let row = self.ingest_beside_floor(&side).await;
         profile.stop().await?;
         identity.stop().await?;
-        let streamed = streamed?;
-        let wal_per_event = wal as f64 / streamed.acknowledged as f64;
-        Ok((streamed, wal_per_event))
+        row
     }
 
     pub(crate) async fn serve_identity(&self, redis: &str) -> anyhow::Result<Process> {
@@ -86,23 +61,6 @@ impl Bench {
         self.place.serve("profile", &settings).await
     }
 
-    fn ingest_rows(
-        &mut self,
-        floor: anyhow::Result<(Phase, f64)>,
-        alone: anyhow::Result<(Streamed, f64)>,
-    ) {
-        let floor = match floor {
-            Ok(floor) => floor,
-            Err(error) => return self.report.fail("the floor of ingest", &error),
-        };
-        if let Some(whole) = self.whole.take() {
-            let row = ingest_row(&whole.streamed, whole.wal_per_event, &floor);
-            self.report.add(0, "StreamEvents, 4 × chunks of 500, all services at work", Ok(row));
-        }
-        let row = alone.map(|(streamed, wal)| ingest_row(&streamed, wal, &floor));
-        self.report.add(1, "StreamEvents, consumers off (`serve` identity and profile only)", row);
-    }
-
     async fn reads(&mut self) -> anyhow::Result<()> {
         let identity = self.serve_identity("").await?;
         let uncached = [("RAPPORT__PROFILE__CACHED_PROFILES", "0")];
@@ -121,26 +79,5 @@ impl Bench {
         door.stop().await?;
         profile.stop().await?;
         identity.stop().await
-    }
-}
-
-fn ingest_row(streamed: &Streamed, wal_per_event: f64, floor: &(Phase, f64)) -> Row {
-    let (phase, floor_phase) = (&streamed.phase, &floor.0);
-    let ratio = phase.rate() / floor_phase.rate();
-    Row {
-        measured: per_second(phase.rate()),
-        latency: format!("chunk {}", spread(&streamed.chunk_ms)),
-        wal: format!("{} / {} B", thousands(wal_per_event), thousands(floor.1)),
-        floor: per_second(floor_phase.rate()),
-        ratio: percent(ratio),
-        service: micros(phase.service_us()),
-        postgres: format!(
-            "{} / {}",
-            micros(phase.postgres_us()),
-            micros(floor_phase.postgres_us())
-        ),
-        target: "≥ 50 %, ≥ 8,000/s".to_owned(),
-        reached: Some(ratio >= 0.5 && phase.rate() >= 8_000.0),
-        ..Row::default()
     }
 }

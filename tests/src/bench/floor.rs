@@ -101,12 +101,12 @@ fn changed(state: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Writes for a while.
+/// Writes for a while. `seed` makes other events of another turn.
 pub(crate) async fn write(
     url: &str,
     rows: &Arc<Rows>,
     processes: &Processes,
-    time: Duration,
+    (time, seed): (Duration, u64),
 ) -> anyhow::Result<(Phase, u64)> {
     let (done, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let mut writers = JoinSet::new();
@@ -114,7 +114,7 @@ pub(crate) async fn write(
         let mut connection = connect(url).await?;
         let (rows, done, stop) = (Arc::clone(rows), Arc::clone(&done), Arc::clone(&stop));
         writers.spawn(async move {
-            let mut random = Random::new(90_000 + number);
+            let mut random = Random::new(90_000 + seed * 1_000 + number);
             while !stop.load(Ordering::Relaxed) {
                 Batch::new(&rows, &mut random).write(&mut connection).await?;
                 done.fetch_add(CHUNK as u64, Ordering::Relaxed);

@@ -88,6 +88,15 @@ pub(crate) struct Streamed {
     pub(crate) acknowledged: u64,
 }
 
+impl Streamed {
+    /// The same of another turn of the same thing.
+    pub(crate) fn absorb(&mut self, other: Self) {
+        self.phase.absorb(other.phase);
+        self.chunk_ms.extend(other.chunk_ms);
+        self.acknowledged += other.acknowledged;
+    }
+}
+
 /// Streams chunks for a while. `seed` makes other events of another phase.
 pub(crate) async fn stream(
     process: &Process,

@@ -26,6 +26,7 @@ mod reads;
 mod resources;
 mod run;
 mod table;
+mod turns;
 mod whole;
 mod wire;
 

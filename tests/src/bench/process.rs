@@ -9,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use embedded::{Postgres, PostgresOptions, Redis, RedisOptions};
+use sqlx::{Connection as _, PgConnection};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -17,6 +18,7 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
+use super::floor;
 use crate::process::{Program, free_ports, postmaster, postmaster_file, sockets, up};
 
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -85,6 +87,17 @@ impl Place {
     /// The id of its postmaster.
     pub(crate) fn postmaster(&self) -> anyhow::Result<u32> {
         Ok(postmaster(&self.data())?.try_into()?)
+    }
+
+    /// Copies profile's database for the floor of ingest, while nobody is connected to it.
+    pub(crate) async fn copy_for_floor(&self) -> anyhow::Result<()> {
+        let options = PostgresOptions::new(self.data().join("postgres"));
+        let postgres = Postgres::start(&options).await?;
+        let mut admin = PgConnection::connect(&self.database("postgres")).await?;
+        let copied = floor::clone_database(&mut admin).await;
+        admin.close().await?;
+        postgres.stop().await?;
+        copied
     }
 
     /// The address of a database while the suite runs its private server.

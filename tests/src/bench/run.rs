@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::ingest::{self, Known, Streamed};
+use super::ingest::{self, Known};
 use super::load::Population;
 use super::meter::Processes;
 use super::process::{Place, Process, Token};
@@ -55,13 +55,6 @@ pub(crate) struct Bench {
     pub(crate) population: Arc<Population>,
     pub(crate) customers: Vec<Known>,
     pub(crate) report: Report,
-    pub(crate) whole: Option<Whole>,
-}
-
-/// The ingest phase with all services at work.
-pub(crate) struct Whole {
-    pub(crate) streamed: Streamed,
-    pub(crate) wal_per_event: f64,
 }
 
 /// Measures everything; answers the report as Markdown and whether it is complete.
@@ -83,6 +76,10 @@ pub async fn run(plan: Plan, progress: impl Fn(&str)) -> anyhow::Result<(String,
             return Err(error);
         }
     };
+    up.stop().await.context("stopping the suite")?;
+    progress("copying profile's database for the floor of ingest");
+    bench.place.copy_for_floor().await?;
+    let up = bench.place.up().await?;
     let whole = bench.whole_suite(&up, &progress).await;
     up.stop().await.context("stopping the suite")?;
     whole?;
@@ -119,7 +116,7 @@ impl Bench {
         report.remark(format!("unknown evidence was taken at {}", per_second(rate)));
         let settled = idle::settle(&place, SETTLE).await?;
         report.remark(format!("{settled} after the first events"));
-        Ok(Self { plan, place, token, population, customers, report, whole: None })
+        Ok(Self { plan, place, token, population, customers, report })
     }
 
     pub(crate) fn processes(&self, service: Vec<u32>) -> anyhow::Result<Processes> {

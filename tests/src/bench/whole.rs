@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgConnection};
-
 use super::latency::{self, Latencies, RATE};
-use super::meter::{quantile, wal_bytes};
+use super::meter::quantile;
 use super::process::Process;
-use super::run::{Bench, HOT_CUSTOMERS, SETTLE, Whole};
+use super::run::{Bench, HOT_CUSTOMERS, SETTLE};
 use super::table::{Row, micros, per_second, spread};
+use super::turns::Side;
 use super::{idle, ingest, reads};
 
 impl Bench {
@@ -18,11 +17,10 @@ impl Bench {
         up: &Process,
         progress: &impl Fn(&str),
     ) -> anyhow::Result<()> {
-        progress("ingest over StreamEvents, all services at work");
-        match self.ingest_whole(up).await {
-            Ok(whole) => self.whole = Some(whole),
-            Err(error) => self.report.fail("StreamEvents with all services", &error),
-        }
+        progress("ingest over StreamEvents, all services at work, by turns with its floor");
+        let side = Side { process: up, pids: vec![up.pid], consumers: true, seed: 1 };
+        let row = self.ingest_beside_floor(&side).await;
+        self.report.add(0, "StreamEvents, 4 × chunks of 500, all services at work", row);
         progress("single events, 64 clients");
         let row = self.single(up).await;
         self.report.add(2, "IngestEvents, one event per call, 64 clients", row);
@@ -57,19 +55,6 @@ impl Bench {
         let settled = idle::settle(&self.place, SETTLE).await?;
         self.report.remark(format!("{settled} after {what}"));
         Ok(())
-    }
-
-    async fn ingest_whole(&mut self, up: &Process) -> anyhow::Result<Whole> {
-        let mut admin = PgConnection::connect(&self.place.database("postgres")).await?;
-        sqlx::raw_sql("checkpoint").execute(&mut admin).await?;
-        let before = wal_bytes(&mut admin).await?;
-        let processes = self.processes(vec![up.pid])?;
-        let time = (self.plan.phase(), 1);
-        let streamed = ingest::stream(up, &self.token, &self.population, &processes, time).await?;
-        self.settle("the streamed events").await?;
-        let wal = wal_bytes(&mut admin).await? - before;
-        let wal_per_event = wal as f64 / streamed.acknowledged as f64;
-        Ok(Whole { streamed, wal_per_event })
     }
 
     async fn single(&self, up: &Process) -> anyhow::Result<Row> {

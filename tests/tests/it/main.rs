@@ -14,6 +14,7 @@ mod journey;
 mod metrics;
 mod sdks;
 mod segment;
+mod snippet;
 mod trace;
 mod wire;
 mod world;

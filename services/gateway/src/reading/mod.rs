@@ -1,9 +1,10 @@
 //! What clients send, and what it is in our words. Pure: the time of reception comes in.
 //!
 //! `envelope` finds the events in a body, `segment`, `posthog` and `cloudevents` read one of them
-//! each, with the tools of `reader`, `json`, `clock` and `identifiers`. An event is read by
+//! each, with the tools of `reader`, `json`, `clock`, `identifiers` and `acquisition`. An event is read by
 //! itself, so that a broken one does not fail the others.
 
+mod acquisition;
 mod clock;
 pub(crate) mod cloudevents;
 mod envelope;

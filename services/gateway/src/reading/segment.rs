@@ -7,6 +7,7 @@
 use contracts::common::v1::Identifier;
 use contracts::profile::v1::{Event, EventType};
 
+use super::acquisition::{self, Visit};
 use super::identifiers::Identifiers;
 use super::json::{self, Object, Unreadable};
 use super::reader::{Reader, complete, timestamp};
@@ -33,6 +34,9 @@ const FIELDS: &[&str] = &[
     "integrations",
     "_metadata",
 ];
+
+/// Where a page view says how somebody came to it.
+const ACQUISITION: &str = "acquisition";
 
 /// Reads an event; its kind is that of the path, if the path says it.
 pub(super) fn event(
@@ -62,6 +66,9 @@ pub(super) fn event(
     }
     let identifiers = identifiers(&mut reader, kind, &traits, &context);
     let name = name(&mut reader, kind, &mut properties);
+    if kind == EventType::Page {
+        say_where_from(&mut context);
+    }
     for field in ["channel", "integrations", "_metadata"] {
         reader.keep(field, &mut context);
     }
@@ -107,6 +114,26 @@ fn name(reader: &mut Reader, kind: EventType, properties: &mut Object) -> String
         }
         _ => String::new(),
     }
+}
+
+/// `context.acquisition`: how somebody came to the page, if the client says what it was.
+fn say_where_from(context: &mut Object) {
+    let Some(page) = json::object_of(context, "page") else { return };
+    if context.contains_key(ACQUISITION) {
+        return;
+    }
+    let campaign = json::object_of(context, "campaign");
+    let of_campaign = |field| campaign.and_then(|campaign| json::str_of(campaign, field));
+    let acquisition = acquisition::of(&Visit {
+        url: json::str_of(page, "url").unwrap_or_default(),
+        referrer: json::str_of(page, "referrer").unwrap_or_default(),
+        campaign_source: of_campaign("source").unwrap_or_default(),
+        campaign_medium: of_campaign("medium").unwrap_or_default(),
+    });
+    let channel = ("channel".to_owned(), json::of_text(acquisition.channel));
+    let source = acquisition.source.map(|source| ("source".to_owned(), json::of_text(source)));
+    let said = json::of_object([channel].into_iter().chain(source).collect());
+    context.insert(ACQUISITION.to_owned(), said);
 }
 
 fn identifiers(

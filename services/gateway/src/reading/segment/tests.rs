@@ -110,6 +110,30 @@ fn pages_keep_name_and_category() {
 }
 
 #[test]
+fn a_page_says_where_its_reader_came_from() {
+    let from = |page: &str, campaign: &str| {
+        let event = map(&format!(
+            r#"{{"type":"page","anonymousId":"a","context":{{"page":{page},"campaign":{campaign}}}}}"#
+        ));
+        let context = event.context.unwrap();
+        let said = json::object_of(&context.fields, "acquisition").unwrap();
+        let said = |field| json::str_of(said, field).map(str::to_owned);
+        (said("channel").unwrap(), said("source"))
+    };
+    let page = r#"{"url":"https://shop.example/a","referrer":"https://www.baidu.com/"}"#;
+    assert_eq!(from(page, "{}"), ("organic_search".to_owned(), Some("Baidu".to_owned())));
+    let campaign = r#"{"source":"newsletter","medium":"email"}"#;
+    assert_eq!(from(page, campaign), ("email".to_owned(), Some("newsletter".to_owned())));
+    assert_eq!(from("{}", "null"), ("direct".to_owned(), None));
+    // Only pages, and only if they say which.
+    let event = map(r#"{"type":"page","anonymousId":"a"}"#);
+    assert_eq!(event.context, None);
+    let event =
+        map(r#"{"type":"track","anonymousId":"a","event":"E","context":{"page":{"url":"x"}}}"#);
+    assert!(!event.context.unwrap().fields.contains_key("acquisition"));
+}
+
+#[test]
 fn what_profile_can_refuse_with_its_reason_is_handed_on() {
     let event = map(r#"{"type":"stroll","userId":"","anonymousId":null}"#);
     assert_eq!(event.r#type(), EventType::Unspecified);
