@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
@@ -61,8 +61,7 @@ impl Key {
             ),
             _ => at(path)(error),
         })?;
-        let mode = facts.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
+        if let Some(mode) = store::key_file::too_open(&facts) {
             return Err(refuse(format!("has mode {mode:o}: others may read it, set it to 600")));
         }
         let text = Zeroizing::new(fs::read_to_string(path).map_err(at(path))?);

@@ -3,6 +3,7 @@
 //! globals or exits; as a library it serves the journeys in `tests/`.
 
 pub mod apply;
+pub mod backup;
 pub mod cli;
 pub mod client;
 pub mod demo;

@@ -13,7 +13,7 @@ use crate::suite::SERVICES;
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
 /// The tables of the process itself.
-const OWN: [&str; 6] = ["telemetry", "listen", "database", "redis", "keys", "peers"];
+const OWN: [&str; 7] = ["telemetry", "listen", "database", "redis", "keys", "backup", "peers"];
 
 /// See `config.default.toml`, which is the reference.
 #[derive(Debug, Deserialize)]
@@ -24,6 +24,7 @@ pub struct Settings {
     pub database: DatabaseSettings,
     pub redis: RedisSettings,
     pub keys: KeySettings,
+    pub backup: BackupSettings,
     pub peers: BTreeMap<String, String>,
 }
 
@@ -71,6 +72,45 @@ pub struct KeySettings {
     pub directory: String,
 }
 
+/// How backups are made and kept.
+#[derive(Clone, Deserialize)]
+#[expect(missing_docs, reason = "documented in config.default.toml")]
+pub struct BackupSettings {
+    pub enabled: bool,
+    pub directory: String,
+    pub every_minutes: u64,
+    pub first_minutes: u64,
+    pub keep: usize,
+    pub keep_days: u64,
+    pub archive_seconds: u64,
+    pub archive_backlog_mib: u64,
+    pub scratch: String,
+    pub url: String,
+}
+
+impl std::fmt::Debug for BackupSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The url holds a password.
+        f.debug_struct("BackupSettings").field("enabled", &self.enabled).finish_non_exhaustive()
+    }
+}
+
+impl BackupSettings {
+    fn validate(&self) -> Result<(), settings::Error> {
+        let within = |name: &str, value: u64, least: u64, most: u64| {
+            let text = format!("backup.{name} must be {least} to {most}");
+            let fits = (least..=most).contains(&value);
+            if fits { Ok(()) } else { Err(settings::Error::Invalid(text)) }
+        };
+        within("every_minutes", self.every_minutes, 1, 527_040)?;
+        within("first_minutes", self.first_minutes, 0, 1_440)?;
+        within("keep", self.keep as u64, 1, 1_000)?;
+        within("keep_days", self.keep_days, 1, 3_660)?;
+        within("archive_seconds", self.archive_seconds, 1, 3_600)?;
+        within("archive_backlog_mib", self.archive_backlog_mib, 64, 1 << 20)
+    }
+}
+
 /// Files, environment, secrets: in this order.
 ///
 /// # Errors
@@ -107,7 +147,9 @@ pub fn layers(
 pub fn load(layers: &[Layer]) -> Result<Settings, settings::Error> {
     let own: Vec<Layer> =
         layers.iter().flat_map(|layer| OWN.map(|table| layer.only(table))).collect();
-    settings::load(DEFAULTS, &own)
+    let settings: Settings = settings::load(DEFAULTS, &own)?;
+    settings.backup.validate()?;
+    Ok(settings)
 }
 
 #[cfg(test)]

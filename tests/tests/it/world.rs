@@ -101,15 +101,7 @@ impl World {
 
     /// Everything that a tenant with all scopes can call.
     pub(crate) fn desk(&self, tenant: TenantId) -> Desk {
-        let client = self.suite.client(tenant).expect("a client");
-        Desk {
-            identity: IdentityServiceClient::new(client.service()),
-            profile: ProfileServiceClient::new(client.service()),
-            scoring: ScoringServiceClient::new(client.service()),
-            routing: RoutingServiceClient::new(client.service()),
-            feedback: FeedbackServiceClient::new(client.service()),
-            client,
-        }
+        Desk::of(self.suite.client(tenant).expect("a client"))
     }
 
     /// A token of a tenant with these scopes.
@@ -158,6 +150,18 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
+    /// What this client can call.
+    pub(crate) fn of(client: Client) -> Self {
+        Self {
+            identity: IdentityServiceClient::new(client.service()),
+            profile: ProfileServiceClient::new(client.service()),
+            scoring: ScoringServiceClient::new(client.service()),
+            routing: RoutingServiceClient::new(client.service()),
+            feedback: FeedbackServiceClient::new(client.service()),
+            client,
+        }
+    }
+
     /// Saves resources as `rapport apply` would.
     pub(crate) async fn apply(&mut self, yaml: &str) {
         let pool = pool();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::backup;
 use crate::suite::Keys;
 
 #[derive(Debug, Args)]
@@ -15,7 +16,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Keys::load_or_generate(&arguments.directory)?;
+    backup::key(&arguments.directory)?;
     println!("the keys of this installation are in {}", arguments.directory.display());
-    println!("keep a copy apart from the backups of the databases: without them the data is lost");
+    println!(
+        "keep a copy apart from the backups of the databases: without them data and backups are lost"
+    );
     Ok(())
 }

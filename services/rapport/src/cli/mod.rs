@@ -3,11 +3,13 @@
 #![expect(clippy::print_stdout, reason = "the output of commands")]
 
 mod apply;
+mod backup;
 mod demo;
 mod doctor;
 mod import;
 mod keys;
 mod migrate;
+mod restore;
 mod serve;
 mod token;
 mod up;
@@ -54,6 +56,10 @@ enum Command {
     Token(token::Arguments),
     /// Save configuration resources from YAML files.
     Apply(apply::Arguments),
+    /// Make a backup, and restore it on the side to see that it is good.
+    Backup(backup::Arguments),
+    /// Bring a backup back as a new data directory.
+    Restore(restore::Arguments),
     /// Bring a file (CSV, JSON lines, Excel) in as records, events and ledger entries.
     Import(Box<import::Arguments>),
     /// Say what this machine lacks and how to get it.
@@ -107,6 +113,8 @@ pub async fn run(cli: Cli, context: Context) -> anyhow::Result<()> {
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::Apply(arguments) => apply::run(arguments).await,
+        Command::Backup(arguments) => backup::run(arguments, context.pg_bin(), layers()?).await,
+        Command::Restore(arguments) => restore::run(arguments, context.pg_bin(), layers()?).await,
         Command::Import(arguments) => import::run(*arguments).await,
         Command::Doctor(arguments) => doctor::run(arguments, &context).await,
         Command::Demo(arguments) => demo::run(arguments, context.pg_bin(), layers()?).await,

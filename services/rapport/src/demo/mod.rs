@@ -50,7 +50,8 @@ pub async fn run(
         rpc_port: 0,
         http_port: 0,
         admin_port: 0,
-        layers,
+        layers: [layers, vec![Layer::toml("the demonstration", "[backup]\nenabled = false\n")]]
+            .concat(),
         durable: true,
     };
     let mut signals = server::drain::signals()?;

@@ -79,11 +79,24 @@ pub async fn assemble(
     caches: impl Fn(&str) -> anyhow::Result<Cache>,
     listeners: Listeners,
 ) -> anyhow::Result<Suite> {
+    assemble_with(options, keys, databases, caches, listeners, |_| {}).await
+}
+
+/// As [`assemble`], with more metrics than the services have.
+pub(super) async fn assemble_with(
+    options: &Options,
+    keys: Keys,
+    databases: Databases,
+    caches: impl Fn(&str) -> anyhow::Result<Cache>,
+    listeners: Listeners,
+    register: impl FnOnce(&mut Registry),
+) -> anyhow::Result<Suite> {
     let layers = &options.layers;
     let settings = settings::Server::load(&section(layers, "server"))?;
     let drain = Drain::new(CancellationToken::new(), TaskTracker::new(), &settings);
     let health = Health::new();
     let mut registry = Registry::default();
+    register(&mut registry);
     let metrics = Metrics::register(&mut registry);
     let server = Server::new(
         settings,

@@ -23,6 +23,8 @@ use claim::Claim;
 pub use keys::Keys;
 pub use private::Private;
 
+use crate::backup::Metrics;
+
 /// The five services and the gateway, by the names that settings and commands use.
 pub const SERVICES: [&str; 5] = ["identity", "profile", "scoring", "routing", "feedback"];
 
@@ -132,11 +134,16 @@ pub async fn start(options: &Options) -> anyhow::Result<(Suite, Private)> {
     let claim = Claim::take(&options.directory).await?;
     let listeners = Listeners::bind(options).await?;
     let keys = Keys::load_or_generate(&options.directory.join("keys"))?;
-    let private = Private::start(claim, options)
+    let mut private = Private::start(claim, options)
         .await
         .context("starting the private servers (`rapport doctor` says what is missing)")?;
     let databases = private.databases().await?;
     let caches = |service: &str| private.cache(service);
-    let suite = assemble(options, keys, databases, caches, listeners).await?;
+    let metrics = Metrics::default();
+    let suite = assemble::assemble_with(options, keys, databases, caches, listeners, |registry| {
+        metrics.register(registry);
+    });
+    let suite = suite.await?;
+    private.keep(options, metrics)?;
     Ok((suite, private))
 }

@@ -1,6 +1,7 @@
 //! The private Postgres and Redis of `rapport up`: one database per service.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use embedded::{Postgres, PostgresOptions, Redis, RedisOptions};
@@ -8,12 +9,16 @@ use store::{Cache, Database, Migration};
 
 use super::claim::Claim;
 use super::{Databases, Options, SERVICES};
+use crate::backup::{self, Keeper, Metrics, Target};
+use crate::settings::BackupSettings;
 
 /// The connections of one pool: on two cores more of them only wait for each other.
 const POOL: u32 = 12;
 
 /// Private servers that stop with their owner.
 pub struct Private {
+    /// Dropped first: it works with the servers.
+    keeper: Option<Keeper>,
     postgres: Postgres,
     redis: Redis,
     /// Given back after the servers have stopped: the last field is dropped last.
@@ -44,8 +49,14 @@ pub(crate) fn postgres_options(directory: &Path, bin: Option<&Path>) -> Postgres
     let mut options = PostgresOptions::new(directory.join("postgres"));
     options.bin = bin.map(Path::to_owned);
     // Five services with two pools and the tail of a feed each.
-    options.max_connections = 5 * (2 * POOL + 5) + 10;
+    // A backup takes up to fifteen more.
+    options.max_connections = 5 * (2 * POOL + 5) + 30;
     options
+}
+
+/// Whether Postgres hands finished log out, and how soon.
+pub(crate) fn archive(settings: &BackupSettings) -> Option<Duration> {
+    settings.enabled.then(|| Duration::from_secs(settings.archive_seconds))
 }
 
 /// How Redis is run below a data directory.
@@ -61,9 +72,10 @@ impl Private {
     pub(super) async fn start(claim: Claim, options: &Options) -> anyhow::Result<Self> {
         let mut wanted = postgres_options(&options.directory, options.pg_bin.as_deref());
         wanted.durable = options.durable;
+        wanted.archive = archive(&crate::settings::load(&options.layers)?.backup);
         let postgres = Postgres::start(&wanted).await?;
         let redis = Redis::start(&redis_options(&options.directory)).await?;
-        Ok(Self { postgres, redis, _claim: claim })
+        Ok(Self { keeper: None, postgres, redis, _claim: claim })
     }
 
     /// Postgres.
@@ -115,15 +127,64 @@ impl Private {
         Ok(Cache::new(&self.redis.url(), format!("rapport:{service}:"))?)
     }
 
+    /// Begins to make backups by itself, if the settings want it. After [`Private::databases`].
+    ///
+    /// # Errors
+    /// When the place of backups, its key or the programs of Postgres cannot be used.
+    pub(super) fn keep(&mut self, options: &Options, metrics: Metrics) -> anyhow::Result<()> {
+        let settings = crate::settings::load(&options.layers)?.backup;
+        if !settings.enabled {
+            return Ok(());
+        }
+        let wanted = postgres_options(&options.directory, options.pg_bin.as_deref());
+        let life = backup::incarnation(&wanted.dir)?;
+        let url = self.postgres.url("identity");
+        let mut pool = store::database::Options::new(&url, "rapport-backup");
+        pool.max_connections = 1;
+        let charge = backup::Charge {
+            target: Target::new(&url, wanted.programs()?, Some(life))?,
+            incarnation: life,
+            spool: wanted.spool(),
+            directory: backup::directory(&settings, &options.directory),
+            key: backup::key(&options.directory.join("keys"))?,
+            scratch: backup::scratch(&settings, &options.directory),
+            pg_bin: options.pg_bin.clone(),
+            database: Database::connect_lazily(&pool)?,
+            metrics,
+            settings,
+        };
+        self.keeper = Some(Keeper::start(charge)?);
+        Ok(())
+    }
+
     /// Stops both; what was committed stays in the directory.
     ///
     /// # Errors
     /// When a server does not stop.
     pub async fn stop(self) -> anyhow::Result<()> {
+        let shipper = match self.keeper {
+            Some(keeper) => Some(keeper.quit().await),
+            None => None,
+        };
         let redis = self.redis.stop().await;
         self.postgres.stop().await?;
+        // Postgres finishes its last segment as it stops.
+        if let Some(shipper) = shipper {
+            backup::blocking(move || shipper.round())
+                .await
+                .context("archiving the end of the log")?;
+        }
         Ok(redis?)
     }
+}
+
+/// Creates the database of a service if it is not there.
+pub(crate) async fn ensure(postgres: &Postgres, service: &str) -> anyhow::Result<()> {
+    let options = store::database::Options::new(postgres.url("postgres"), "rapport");
+    let admin = Database::connect(&options).await?;
+    let created = create(&admin, service).await;
+    admin.close().await;
+    created
 }
 
 const EXISTS: &str = "select exists (select from pg_database where datname = $1)";

@@ -1,0 +1,137 @@
+//! Takes finished segments of the log out of the spool into the archive, and new erasures into the
+//! ledger. Postgres only copies plain files beside its data: it has no key.
+
+use std::fs;
+use std::path::PathBuf;
+
+use ::backup::{Erasure, Ledger, Repository, write_sealed};
+use anyhow::Context as _;
+use identity::erasure::LedgerRow;
+use store::Database;
+use uuid::Uuid;
+
+use super::Metrics;
+
+const PAGE: i64 = 500;
+/// The length of a segment's name; those of other files that Postgres archives are longer, except
+/// histories of timelines.
+const SEGMENT: usize = 24;
+
+/// Empties the spool of a private Postgres.
+#[derive(Debug, Clone)]
+pub struct Shipper {
+    /// Where Postgres puts them.
+    pub spool: PathBuf,
+    /// Where they go.
+    pub repository: Repository,
+    /// Of which life they are.
+    pub incarnation: Uuid,
+    /// How much may wait when the place of backups takes nothing: more would fill the disk of the
+    /// database.
+    pub backlog_bytes: u64,
+    /// What is told of it.
+    pub metrics: Metrics,
+}
+
+/// What one round did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Round {
+    /// Segments that are in the archive now.
+    pub shipped: usize,
+    /// Finished log was given up: the next backup must come at once.
+    pub gave_up: bool,
+}
+
+impl Shipper {
+    /// Ships what waits, in order. A segment leaves the spool when it is in the archive, on the disk;
+    /// shipped twice, it is the same. Blocks.
+    ///
+    /// # Errors
+    /// The first file that could not be shipped, unless too much waits already.
+    pub fn round(&self) -> anyhow::Result<Round> {
+        let mut waiting = self.waiting()?;
+        let archive = self.repository.archive(self.incarnation);
+        let mut round = Round::default();
+        let mut result = archive.prepare().map_err(anyhow::Error::from);
+        while result.is_ok()
+            && let Some((name, _)) = waiting.first()
+        {
+            result = self.ship(name);
+            if result.is_ok() {
+                round.shipped += 1;
+                waiting.remove(0);
+                self.metrics.archived();
+            }
+        }
+        let bytes: u64 = waiting.iter().map(|(_, bytes)| bytes).sum();
+        self.metrics.waiting(bytes);
+        let Err(error) = result else { return Ok(round) };
+        self.metrics.archive_failures.inc();
+        if bytes <= self.backlog_bytes {
+            return Err(error);
+        }
+        let (first, count) = (waiting.first().map(|(name, _)| name.clone()), waiting.len());
+        for (name, _) in waiting {
+            fs::remove_file(self.spool.join(name)).context("emptying the spool")?;
+        }
+        tracing::error!(
+            event = "log_given_up",
+            first,
+            count,
+            error = format!("{error:#}"),
+            "too much of the log waits for the archive (backup.archive_backlog_mib): restores end \
+             before it, until the next backup"
+        );
+        round.gave_up = true;
+        Ok(round)
+    }
+
+    fn ship(&self, name: &str) -> anyhow::Result<()> {
+        let path = self.spool.join(name);
+        let is_log = name.len() == SEGMENT || name.ends_with(".history");
+        if is_log {
+            let mut file =
+                fs::File::open(&path).with_context(|| format!("reading {}", path.display()))?;
+            let (target, label) = self.repository.archive(self.incarnation).place(name);
+            write_sealed(&target, self.repository.key(), &label, &mut file)?;
+        }
+        fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))
+    }
+
+    /// Names and sizes of what waits, oldest first.
+    fn waiting(&self) -> anyhow::Result<Vec<(String, u64)>> {
+        let listed = fs::read_dir(&self.spool)
+            .with_context(|| format!("reading {}", self.spool.display()))?;
+        let mut found = Vec::new();
+        for entry in listed {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // Postgres is still writing those.
+            if !name.ends_with(".new") {
+                found.push((name, entry.metadata()?.len()));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+}
+
+/// Appends the erasures after a place to the ledger; answers the last place.
+///
+/// # Errors
+/// The database, or the ledger.
+pub async fn export(database: &Database, ledger: &mut Ledger, after: i64) -> anyhow::Result<i64> {
+    let mut last = after;
+    loop {
+        let rows = identity::erasure::ledger(database, last, PAGE).await?;
+        let Some(end) = rows.last() else { return Ok(last) };
+        last = end.seq;
+        let entries: Result<Vec<Erasure>, serde_json::Error> = rows.iter().map(entry).collect();
+        ledger.append(&entries?)?;
+    }
+}
+
+fn entry(row: &LedgerRow) -> Result<Erasure, serde_json::Error> {
+    let text = serde_json::to_vec(row)?;
+    Ok(Erasure { tenant: row.tenant_id, part: row.part_id, row: text })
+}
