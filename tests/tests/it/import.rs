@@ -137,10 +137,11 @@ ledger:
 async fn what_is_refused_stands_in_a_file_with_line_column_and_reason() {
     let (world, place, tenant) = (World::start().await, Place::new(), tenant());
     let mut text = b"order,email,at,amount\n".to_vec();
+    // More lines are UTF-8 than GBK.
     for row in [
         &b"1,a@shop.example,01/02/2026,10.00"[..],
-        b"2,b@shop.example,31/02/2026,10.00",
-        b"3,c@shop.example,01/02/2026,free",
+        b"2,b@shop.example,31/02/2026 \xe2\x80\x93,10.00",
+        b"3,c@shop.example,01/02/2026,fr\xc3\xa9e",
         b"4,d@shop.example,01/02/2026",
         b"5,\xcd\xf5\xb7\xbc@shop.example,01/02/2026,10.00",
         b"6,e@shop.example,01/02/2099,10.00",
@@ -279,6 +280,32 @@ async fn a_service_that_is_away_or_a_token_that_is_refused_is_said_with_what_to_
     let other = run(&world, crate::world::tenant(), &options).await.expect_err("another target");
     assert!(format!("{other:#}").contains("without --resume"), "{other:#}");
     world.stop().await;
+}
+
+#[test]
+fn a_proposal_imports_the_file_it_was_made_from_unchanged() {
+    let place = Place::new();
+    let us = "Order ID,Email,Order Date,Total\nA-1,a@shop.example,01/02/2026,\"$1,200.00\"\n\
+        A-2,b@shop.example,03/31/2026,$5.50\n";
+    let german = "Kunde;E-Mail;Umsatz;Stand\nMüller;m@shop.example;1.234,50;31.01.2026 08:00\n\
+        Weiß;w@shop.example;7,25;01.02.2026 09:30\n";
+    let lines = "{\"user_id\": \"u1\", \"event\": \"Signed Up\", \"timestamp\": \
+        \"2026-01-31T08:00:00Z\", \"plan\": {\"name\": \"pro\"}}\n";
+    let files = [
+        (example("orders.csv"), "negative: refund"),
+        (example("customers_gbk.csv"), "crm_id: {column: 客户编号"),
+        (place.write("us.csv", us), "format: \"%m/%d/%Y\""),
+        (place.write("german.csv", german), "decimal: \",\""),
+        (place.write("lines.jsonl", lines), "name: {column: event}"),
+    ];
+    for (file, part) in files {
+        let proposal = import::infer(&file, None, None).expect("a proposal");
+        assert!(proposal.contains(part), "{part}\n{proposal}");
+        let options = place.options(file, place.write("m.yaml", &proposal));
+        let found = import::dry_run(&options).expect("a mapping that can be read");
+        assert_eq!(found.counts.rejected_rows, 0, "{proposal}\n{}", found.report);
+        assert_eq!(found.events, found.counts.rows - found.counts.skipped_rows, "{proposal}");
+    }
 }
 
 #[test]

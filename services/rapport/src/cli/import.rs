@@ -15,13 +15,20 @@ use crate::ports;
 #[derive(Debug)]
 pub struct SomeRejected {
     rows: u64,
-    file: PathBuf,
+    /// Where they stand; a dry run writes none.
+    file: Option<PathBuf>,
 }
 
 impl std::fmt::Display for SomeRejected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { rows, file } = self;
-        write!(f, "{rows} rows were refused; they stand with their reasons in {}", file.display())
+        let rows = self.rows;
+        match &self.file {
+            Some(file) => {
+                let file = file.display();
+                write!(f, "{rows} rows were refused; they stand with their reasons in {file}")
+            }
+            None => write!(f, "{rows} rows would be refused"),
+        }
     }
 }
 
@@ -86,11 +93,10 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         patience: Duration::from_secs(arguments.patience),
     };
     if arguments.dry_run {
-        let file = options.file.clone();
         let found = tokio::task::spawn_blocking(move || import::dry_run(&options)).await??;
         say_last(&found.report);
         let rows = found.counts.rejected_rows;
-        return if rows == 0 { Ok(()) } else { Err(SomeRejected { rows, file }.into()) };
+        return if rows == 0 { Ok(()) } else { Err(SomeRejected { rows, file: None }.into()) };
     }
     let token = arguments.token.context(
         "--token is missing (or RAPPORT_TOKEN): make one with `rapport token --scope \
@@ -99,10 +105,8 @@ pub(super) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let client = Client::new(&arguments.address, &token)?;
     let summary = import::run(&options, &client, &token).await?;
     say_last(&told(&summary));
-    match summary.rejects {
-        Some(file) => Err(SomeRejected { rows: summary.counts.rejected_rows, file }.into()),
-        None => Ok(()),
-    }
+    let rows = summary.counts.rejected_rows;
+    if rows == 0 { Ok(()) } else { Err(SomeRejected { rows, file: summary.rejects }.into()) }
 }
 
 fn told(summary: &Summary) -> String {

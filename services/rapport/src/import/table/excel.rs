@@ -1,9 +1,13 @@
 //! Excel workbooks: `.xlsx` by calamine's lazy reader, `.xls` as a whole (the format ends at
 //! 65,536 rows). Formulas count with the value that Excel stored; one without a stored value
 //! is said so, never read as empty.
+//!
+//! The texts of a workbook are held while it is read. How large they are stands in the
+//! directory of the archive; a workbook that says too much is refused before anything is
+//! unpacked.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -15,6 +19,8 @@ use crate::import::row::{Cell, Fault, Item, column_names};
 
 /// `.xls` files are held as a whole.
 const LARGEST_XLS: u64 = 64 << 20;
+/// The texts that all cells share are held, and so are styles and the like.
+const LARGEST_HELD: u64 = 512 << 20;
 /// More columns than that are no table.
 const MOST_COLUMNS: usize = 4_096;
 
@@ -79,6 +85,45 @@ fn raw(cells: &[Cell]) -> String {
     shown.join("\t")
 }
 
+/// Adds up what the archive's directory says of unpacked sizes (APPNOTE.TXT 4.3.12, 4.3.16).
+/// A directory that cannot be found is left to the reader of archives to complain about.
+fn check_sizes(file: &Path) -> anyhow::Result<()> {
+    let mut source = File::open(file)?;
+    let size = source.metadata()?.len();
+    let tail = size.min(65_557);
+    source.seek(SeekFrom::Start(size - tail))?;
+    let mut bytes = Vec::new();
+    source.by_ref().take(tail).read_to_end(&mut bytes)?;
+    let number = |bytes: &[u8], at: usize, len: usize| -> Option<u64> {
+        let digits = bytes.get(at..at + len)?.iter().rev();
+        Some(digits.fold(0, |number, digit| number << 8 | u64::from(*digit)))
+    };
+    let Some(end) = bytes.windows(4).rposition(|four| four == b"PK\x05\x06") else { return Ok(()) };
+    let (Some(length), Some(from)) = (number(&bytes, end + 12, 4), number(&bytes, end + 16, 4))
+    else {
+        return Ok(());
+    };
+    source.seek(SeekFrom::Start(from))?;
+    let mut directory = Vec::new();
+    source.take(length.min(16 << 20)).read_to_end(&mut directory)?;
+    let (mut at, mut held) = (0, 0_u64);
+    while directory.get(at..at + 4) == Some(b"PK\x01\x02") {
+        let part = |offset, len| number(&directory, at + offset, len).unwrap_or_default();
+        let lengths = [part(28, 2), part(30, 2), part(32, 2)].map(|length| length as usize);
+        let name = directory.get(at + 46..at + 46 + lengths[0]).unwrap_or_default();
+        let unpacked = part(24, 4);
+        // Sheets are read in pieces, pictures not at all.
+        if !name.starts_with(b"xl/worksheets/") && !name.starts_with(b"xl/media/") {
+            held = held.saturating_add(unpacked);
+        }
+        at += 46 + lengths.iter().sum::<usize>();
+    }
+    if held > LARGEST_HELD {
+        bail!("unpacks to more than 512 MiB of texts: save it as CSV, which is read row by row");
+    }
+    Ok(())
+}
+
 enum Workbook {
     Xlsx(Box<Xlsx<BufReader<File>>>),
     Xls(Box<Xls<BufReader<File>>>),
@@ -91,6 +136,7 @@ impl Workbook {
         let source = BufReader::new(File::open(file)?);
         let broken = "is no Excel workbook that can be read (damaged, or with a password?)";
         if format == Format::Xlsx {
+            check_sizes(file)?;
             return Ok(Self::Xlsx(Box::new(Xlsx::new(source).context(broken)?)));
         }
         if std::fs::metadata(file)?.len() > LARGEST_XLS {
@@ -252,5 +298,42 @@ fn time_cell(time: ExcelDateTime) -> Cell {
     match civil::DateTime::new(year, month, day, hour, minute, second, nanos) {
         Ok(time) => Cell::Time(time),
         Err(_) => Cell::Number(time.as_f64()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The directory of an archive with one file of that many bytes.
+    fn archive(name: &str, unpacked: u32) -> Vec<u8> {
+        let mut directory = b"PK\x01\x02".to_vec();
+        directory.extend_from_slice(&[0; 20]);
+        directory.extend_from_slice(&unpacked.to_le_bytes());
+        directory.extend_from_slice(&(name.len() as u16).to_le_bytes());
+        directory.extend_from_slice(&[0; 16]);
+        directory.extend_from_slice(name.as_bytes());
+        let mut file = b"PK\x03\x04".to_vec();
+        let from = file.len() as u32;
+        file.extend_from_slice(&directory);
+        file.extend_from_slice(b"PK\x05\x06");
+        file.extend_from_slice(&[0; 8]);
+        file.extend_from_slice(&(directory.len() as u32).to_le_bytes());
+        file.extend_from_slice(&from.to_le_bytes());
+        file.extend_from_slice(&[0; 2]);
+        file
+    }
+
+    #[test]
+    fn a_workbook_that_unpacks_to_too_much_is_refused_unopened() {
+        let path = std::env::temp_dir().join(format!("{}.xlsx", uuid::Uuid::new_v4().simple()));
+        let check = |name, unpacked| {
+            std::fs::write(&path, archive(name, unpacked)).expect("written");
+            check_sizes(&path).map_err(|error| error.to_string())
+        };
+        assert!(check("xl/sharedStrings.xml", u32::MAX).is_err_and(|e| e.contains("512 MiB")));
+        assert_eq!(check("xl/sharedStrings.xml", 1 << 20), Ok(()));
+        assert_eq!(check("xl/worksheets/sheet1.xml", u32::MAX), Ok(()));
+        std::fs::remove_file(&path).expect("removed");
     }
 }

@@ -196,7 +196,8 @@ impl Table {
 /// The sample without what stands before the header.
 fn body_of(sample: &[u8], header: Option<u64>) -> &[u8] {
     let before = header.unwrap_or(1).saturating_sub(1);
-    let mut ends = sample.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+    let mut ends =
+        sample.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
     let from = if before == 0 { 0 } else { ends.nth(before as usize - 1).unwrap_or(0) };
     &sample[from..]
 }
