@@ -6,6 +6,7 @@
 mod apart;
 mod backup;
 mod bad_input;
+mod clients;
 mod coverage;
 mod edge;
 mod faults;
