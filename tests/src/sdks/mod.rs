@@ -29,7 +29,7 @@ use crate::faults::report::Report;
 use crate::process::Program;
 
 /// Everything that the drivers do, on a busy machine.
-const DELIVERY_LIMIT: Duration = Duration::from_secs(240);
+const DELIVERY_LIMIT: Duration = Duration::from_secs(360);
 /// A few events without faults, on a busy machine.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(60);
 /// Longer than the pauses of most retries, shorter than what any SDK puts up with.
@@ -41,7 +41,7 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Plan {
     /// The program: `rapport`, or another that behaves like it.
     pub program: PathBuf,
-    /// Where the suite keeps its data; removed at the end if all went well.
+    /// For the suite's data and what it keeps beside it; removed at the end if all went well.
     pub directory: PathBuf,
     /// By whom, and how many events each.
     pub sdks: Vec<(Sdk, usize)>,
@@ -93,7 +93,7 @@ pub async fn attempt(
 /// # Errors
 /// When it could not be carried out; what went wrong with the events stands in the report.
 pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
-    let mut process = Process::start(&plan.program, &plan.directory).await?;
+    let mut process = Process::start(&plan.program, &plan.directory.join("data")).await?;
     let found = attempt_all(plan, &mut process).await;
     process.kill().await?;
     process.clean_up().await?;
