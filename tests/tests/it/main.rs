@@ -9,6 +9,7 @@ mod bad_input;
 mod clients;
 mod coverage;
 mod edge;
+mod erasure;
 mod faults;
 mod house;
 mod import;

@@ -6,6 +6,7 @@ mod apply;
 mod backup;
 mod demo;
 mod doctor;
+mod erase;
 mod import;
 mod keys;
 mod migrate;
@@ -62,6 +63,8 @@ enum Command {
     Restore(restore::Arguments),
     /// Bring a file (CSV, JSON lines, Excel) in as records, events and ledger entries.
     Import(Box<import::Arguments>),
+    /// Erase a customer from every service.
+    Erase(erase::Arguments),
     /// Say what this machine lacks and how to get it.
     Doctor(doctor::Arguments),
     /// Show the suite at work on real data, on a fresh private suite of its own.
@@ -116,6 +119,7 @@ pub async fn run(cli: Cli, context: Context) -> anyhow::Result<()> {
         Command::Backup(arguments) => backup::run(arguments, context.pg_bin(), layers()?).await,
         Command::Restore(arguments) => restore::run(arguments, context.pg_bin(), layers()?).await,
         Command::Import(arguments) => import::run(*arguments).await,
+        Command::Erase(arguments) => erase::run(arguments).await,
         Command::Doctor(arguments) => doctor::run(arguments, &context).await,
         Command::Demo(arguments) => demo::run(arguments, context.pg_bin(), layers()?).await,
     }
