@@ -10,7 +10,7 @@ use prost_reflect::DescriptorPool;
 
 /// The code of a reason that always comes with the same one. The tests of `libs/server` hold
 /// those of the kinds of faults against `server::status`.
-const CODES: [(&str, &str); 18] = [
+const CODES: [(&str, &str); 19] = [
     ("INVALID_FIELD", "INVALID_ARGUMENT"),
     ("MALFORMED_MESSAGE", "INVALID_ARGUMENT"),
     ("MESSAGE_TOO_LARGE", "RESOURCE_EXHAUSTED"),
@@ -29,6 +29,7 @@ const CODES: [(&str, &str); 18] = [
     ("OFFER_GONE", "FAILED_PRECONDITION"),
     ("CONFLICT", "ABORTED"),
     ("IN_USE", "FAILED_PRECONDITION"),
+    ("ORIGIN_REFUSED", "PERMISSION_DENIED"),
 ];
 
 #[test]

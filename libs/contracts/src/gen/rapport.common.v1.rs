@@ -80,6 +80,8 @@ pub enum ErrorReason {
     InUse = 19,
     /// The customer of these identifiers was erased after the time that the call speaks of.
     Erased = 20,
+    /// Pages of this origin may not call the gateway, or not with this token.
+    OriginRefused = 21,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -109,6 +111,7 @@ impl ErrorReason {
             Self::Conflict => "ERROR_REASON_CONFLICT",
             Self::InUse => "ERROR_REASON_IN_USE",
             Self::Erased => "ERROR_REASON_ERASED",
+            Self::OriginRefused => "ERROR_REASON_ORIGIN_REFUSED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -135,6 +138,7 @@ impl ErrorReason {
             "ERROR_REASON_CONFLICT" => Some(Self::Conflict),
             "ERROR_REASON_IN_USE" => Some(Self::InUse),
             "ERROR_REASON_ERASED" => Some(Self::Erased),
+            "ERROR_REASON_ORIGIN_REFUSED" => Some(Self::OriginRefused),
             _ => None,
         }
     }
