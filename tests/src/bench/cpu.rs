@@ -40,11 +40,20 @@ pub(crate) fn tree_seconds(root: u32) -> anyhow::Result<f64> {
 
 /// Resident memory in MiB.
 pub(crate) fn resident_mib(pid: u32) -> anyhow::Result<f64> {
+    status_mib(pid, "VmRSS:")
+}
+
+/// The most resident memory there ever was, in MiB.
+pub(crate) fn peak_mib(pid: u32) -> anyhow::Result<f64> {
+    status_mib(pid, "VmHWM:")
+}
+
+fn status_mib(pid: u32, field: &str) -> anyhow::Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib: f64 = line
         .and_then(|rest| rest.split_whitespace().next())
-        .context("no VmRSS in /proc/PID/status")?
+        .with_context(|| format!("no {field} in /proc/PID/status"))?
         .parse()?;
     Ok(kib / 1_024.0)
 }
@@ -86,5 +95,6 @@ mod tests {
         }
         assert!(tree_seconds(pid).unwrap() >= before + 0.05);
         assert!(resident_mib(pid).unwrap() > 0.5);
+        assert!(peak_mib(pid).unwrap() >= resident_mib(pid).unwrap() / 2.0);
     }
 }

@@ -16,6 +16,7 @@ mod doors;
 mod floor;
 mod http;
 mod idle;
+mod import;
 mod ingest;
 mod latency;
 mod load;

@@ -296,7 +296,7 @@ pub(crate) fn is_refusal(error: &anyhow::Error) -> bool {
 }
 
 /// The program that is measured, built with this one.
-fn rapport() -> anyhow::Result<PathBuf> {
+pub(crate) fn rapport() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let path = own.parent().unwrap_or(Path::new(".")).join("rapport");
     ensure!(path.is_file(), "{} is not there: build it first (`make bench` does)", path.display());

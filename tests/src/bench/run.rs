@@ -42,6 +42,10 @@ impl Plan {
         Duration::from_secs(if self.quick { 6 } else { 60 })
     }
 
+    pub(crate) const fn orders(&self) -> usize {
+        if self.quick { 20_000 } else { 1_000_000 }
+    }
+
     const fn people(&self) -> usize {
         if self.quick { 2_000 } else { 20_000 }
     }

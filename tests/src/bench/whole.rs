@@ -44,6 +44,9 @@ impl Bench {
         progress("demand created → offer, 500/s");
         let row = self.offers(up).await;
         self.report.add(6, "demand created → offer on WatchOffers, 500/s", row);
+        progress("an import of orders, twice");
+        let row = self.import(up).await;
+        self.report.add(11, "`rapport import` of orders, ten of each customer", row);
         progress("idle after the load");
         self.settle("the offers").await?;
         let row = self.idle(up).await;
