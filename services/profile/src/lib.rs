@@ -11,7 +11,7 @@
 //! committed; personal data is sealed under the key of its evidence, and behaviour, which travels
 //! in the feed, has none.
 //!
-//! Deliberately absent: segments, consent, imports, mappings, webhooks and erasure (later issues),
+//! Deliberately absent: segments, consent, imports, mappings and webhooks (later issues),
 //! subtraction of events, and any knowledge of how evidence is linked.
 
 mod api;
@@ -39,4 +39,6 @@ pub static MIGRATIONS: &[Migration] = &[
     schema::resource(2),
     Migration { version: 3, name: "feed", sql: feed::SCHEMA },
     Migration { version: 4, name: "profile", sql: include_str!("../migrations/0001_profile.sql") },
+    schema::bi(5),
+    Migration { version: 6, name: "bi_views", sql: include_str!("../migrations/bi.sql") },
 ];
