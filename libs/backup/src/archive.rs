@@ -146,13 +146,11 @@ pub fn unbroken(
         }
     }
     let mut whole = Vec::new();
-    let mut wanted = first;
-    for (segment, name) in segments.values() {
+    for (wanted, (segment, name)) in (first..).zip(segments.values()) {
         if segment.number != wanted {
             return (whole, Some(Segment { timeline: segment.timeline, number: wanted }));
         }
         whole.push((*name).clone());
-        wanted += 1;
     }
     (whole, None)
 }

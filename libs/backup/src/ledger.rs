@@ -7,7 +7,7 @@
 //! count the entries. An entry that is known is not appended again.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -88,6 +88,7 @@ impl Ledger {
     }
 
     /// Appends those that are not in it; they are on the disk afterwards. Answers how many were new.
+    /// Blocks while somebody else appends.
     ///
     /// # Errors
     /// As [`Ledger::open`]; [`Error::Full`].
@@ -104,14 +105,8 @@ impl Ledger {
             .mode(0o600)
             .open(&self.path)
             .map_err(&at_file)?;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                // Whoever has it writes a few lines.
-                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
-                Err(TryLockError::Error(error)) => return Err(at_file(error)),
-            }
-        }
+        // Whoever has it writes a few lines.
+        file.lock().map_err(&at_file)?;
         drop(at_file);
         self.catch_up()?;
         let mut text = String::new();

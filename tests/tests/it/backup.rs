@@ -294,12 +294,9 @@ async fn a_suite_backs_itself_up_and_damage_and_kills_are_noticed() {
 
     let newest = fs::read_dir(&backups).expect("listed").flatten().map(|entry| entry.path());
     let newest = newest.filter(|path| path.join("manifest.json").is_file()).max().expect("one");
-    for (file, damage) in [
-        ("base.sealed", Damage::Byte),
-        ("base.sealed", Damage::Cut),
-        ("manifest.json", Damage::Byte),
-        ("wal", Damage::Byte),
-    ] {
+    for (file, damage) in
+        [("base.sealed", Damage::Cut), ("manifest.json", Damage::Byte), ("wal", Damage::Byte)]
+    {
         let mut path = newest.join(file);
         if path.is_dir() {
             path = fs::read_dir(&path).expect("listed").flatten().next().expect("a part").path();

@@ -67,9 +67,15 @@ pub async fn check(
             );
         }
     }
-    repository.amend(&checked)?;
+    let (amended, place) = (checked.clone(), repository.clone());
+    blocking(move || Ok(place.amend(&amended)?)).await?;
     found.with_context(|| format!("the backup {} is not good", checked.id))?;
     Ok(checked)
+}
+
+/// Ends and removes what a killed check left.
+pub(super) fn clear(directory: &Path) -> anyhow::Result<()> {
+    if directory.exists() { Scratch::new(directory, None).map(drop) } else { Ok(()) }
 }
 
 /// The place of a check; empty before and after.

@@ -2,16 +2,20 @@
 //! they are due, check them, prune.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::backup::{Key, Ledger, Manifest, Repository};
 use anyhow::Context as _;
 use jiff::Timestamp;
 use store::Database;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::check::clear;
+use super::ship::open_ledger;
 use super::{Job, Metrics, Shipper, Target, blocking, check, export, make, prune};
 use crate::settings::BackupSettings;
 
@@ -78,8 +82,16 @@ impl Keeper {
         let repository = Repository::open(&charge.directory, charge.key.clone()).context(
             "opening the place of backups (backup.directory, or backup.enabled = false)",
         )?;
-        let backups = repository.list()?;
-        charge.metrics.found(&backups);
+        // A backup that somebody changed must not keep the suite from serving; the next prune says
+        // so again.
+        match repository.list() {
+            Ok(backups) => charge.metrics.found(&backups),
+            Err(error) => {
+                charge.metrics.failures.inc();
+                tracing::error!(event = "backups_not_read", %error);
+            }
+        }
+        clear(&charge.scratch)?;
         let shipper = Shipper {
             spool: charge.spool.clone(),
             repository: repository.clone(),
@@ -88,7 +100,7 @@ impl Keeper {
             metrics: charge.metrics.clone(),
         };
         let cancel = CancellationToken::new();
-        let urgent = CancellationToken::new();
+        let urgent = Arc::new(Notify::new());
         let shipping = Shipping {
             shipper: shipper.clone(),
             database: charge.database.clone(),
@@ -125,8 +137,8 @@ struct Shipping {
     shipper: Shipper,
     database: Database,
     every: Duration,
-    /// Cancelled when log was given up: a backup is due at once.
-    urgent: CancellationToken,
+    /// Told when log was given up: a backup is due at once.
+    urgent: Arc<Notify>,
 }
 
 impl Shipping {
@@ -141,7 +153,7 @@ impl Shipping {
             let mut told = round.as_ref().err().map(|error| format!("{error:#}"));
             let round = round.unwrap_or_default();
             if round.gave_up {
-                self.urgent.cancel();
+                self.urgent.notify_one();
             }
             if round.shipped > 0 || Instant::now() >= due {
                 due = Instant::now() + self.every;
@@ -168,13 +180,11 @@ impl Shipping {
     }
 
     async fn export(&self, ledger: &mut Option<Ledger>, after: i64) -> anyhow::Result<i64> {
-        let mut open = match ledger.take() {
+        let open = match ledger.take() {
             Some(open) => open,
-            None => {
-                Ledger::open(self.shipper.repository.directory(), self.shipper.repository.key())?
-            }
+            None => open_ledger(&self.shipper.repository).await?,
         };
-        let last = export(&self.database, &mut open, after).await?;
+        let (open, last) = export(&self.database, open, after).await?;
         *ledger = Some(open);
         Ok(last)
     }
@@ -184,32 +194,27 @@ impl Shipping {
 struct Schedule {
     charge: Charge,
     repository: Repository,
-    urgent: CancellationToken,
+    urgent: Arc<Notify>,
 }
 
 impl Schedule {
-    async fn run(mut self, cancel: CancellationToken) {
+    async fn run(self, cancel: CancellationToken) {
         let minutes = |minutes: u64| Duration::from_secs(minutes.saturating_mul(60));
         let every = minutes(self.charge.settings.every_minutes);
         let mut wait = self.until_due(every, minutes(self.charge.settings.first_minutes));
         loop {
             tokio::select! {
                 () = cancel.cancelled() => return,
-                () = self.urgent.cancelled() => {}
+                () = self.urgent.notified() => {}
                 () = tokio::time::sleep(wait) => {}
             }
             match self.one(&cancel).await {
-                Ok(()) => {
-                    wait = every;
-                    // What was given up is in the backup.
-                    self.urgent = CancellationToken::new();
-                }
+                Ok(()) => wait = every,
                 Err(_) if cancel.is_cancelled() => return,
                 Err(error) => {
                     self.charge.metrics.failures.inc();
                     tracing::error!(event = "backup_failed", error = format!("{error:#}"));
                     wait = RETRY.min(every);
-                    self.urgent = CancellationToken::new();
                 }
             }
         }

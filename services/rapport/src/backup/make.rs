@@ -1,13 +1,14 @@
 //! Makes one backup.
 
 use ::backup::archive::Segment;
-use ::backup::{Database, Draft, Ledger, LedgerPosition, Manifest, Part, Repository, write_sealed};
+use ::backup::{Database, Draft, LedgerPosition, Manifest, Part, Repository, write_sealed};
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use super::instant::{self, Instant};
+use super::ship::open_ledger;
 use super::{Target, base, blocking, claim, export};
 use crate::suite::SERVICES;
 
@@ -90,7 +91,8 @@ pub async fn make(job: &Job<'_>) -> anyhow::Result<Manifest> {
         verified: None,
         failure: None,
     };
-    job.repository.publish(draft, &manifest)?;
+    let (repository, published) = (job.repository.clone(), manifest.clone());
+    blocking(move || Ok(repository.publish(draft, &published)?)).await?;
     tracing::info!(
         event = "backup_made",
         id = manifest.id,
@@ -140,15 +142,15 @@ async fn log_file(
 
 /// Brings the ledger of erasures up to date.
 async fn ledger(job: &Job<'_>, databases: &[String]) -> anyhow::Result<LedgerPosition> {
-    let mut ledger = Ledger::open(job.repository.directory(), job.repository.key())?;
+    let mut ledger = open_ledger(job.repository).await?;
     if databases.iter().any(|name| name == "identity") {
         let url = job.target.url("identity");
         let mut options = store::database::Options::new(url, "rapport-backup");
         options.max_connections = 1;
         let database = store::Database::connect(&options).await?;
-        let exported = export(&database, &mut ledger, 0).await;
+        let exported = export(&database, ledger, 0).await;
         database.close().await;
-        exported?;
+        (ledger, _) = exported?;
     }
     Ok(LedgerPosition { entries: ledger.entries() })
 }

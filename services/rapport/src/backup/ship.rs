@@ -10,7 +10,7 @@ use identity::erasure::LedgerRow;
 use store::Database;
 use uuid::Uuid;
 
-use super::Metrics;
+use super::{Metrics, blocking};
 
 const PAGE: i64 = 500;
 /// The length of a segment's name; those of other files that Postgres archives are longer, except
@@ -116,22 +116,85 @@ impl Shipper {
     }
 }
 
-/// Appends the erasures after a place to the ledger; answers the last place.
+/// Appends the erasures after a place to the ledger; answers the ledger and the last place.
 ///
 /// # Errors
 /// The database, or the ledger.
-pub async fn export(database: &Database, ledger: &mut Ledger, after: i64) -> anyhow::Result<i64> {
+pub async fn export(
+    database: &Database,
+    mut ledger: Ledger,
+    after: i64,
+) -> anyhow::Result<(Ledger, i64)> {
     let mut last = after;
     loop {
         let rows = identity::erasure::ledger(database, last, PAGE).await?;
-        let Some(end) = rows.last() else { return Ok(last) };
+        let Some(end) = rows.last() else { return Ok((ledger, last)) };
         last = end.seq;
         let entries: Result<Vec<Erasure>, serde_json::Error> = rows.iter().map(entry).collect();
-        ledger.append(&entries?)?;
+        let entries = entries?;
+        ledger = blocking(move || {
+            ledger.append(&entries)?;
+            Ok(ledger)
+        })
+        .await?;
     }
+}
+
+/// Reads the ledger of a place.
+///
+/// # Errors
+/// When it was changed, or cannot be read.
+pub(super) async fn open_ledger(repository: &Repository) -> anyhow::Result<Ledger> {
+    let repository = repository.clone();
+    blocking(move || Ok(Ledger::open(repository.directory(), repository.key())?)).await
 }
 
 fn entry(row: &LedgerRow) -> Result<Erasure, serde_json::Error> {
     let text = serde_json::to_vec(row)?;
     Ok(Erasure { tenant: row.tenant_id, part: row.part_id, row: text })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finished_log_leaves_the_spool_for_the_archive_or_when_too_much_waits() {
+        let name = format!("rapport-ship-{}", Uuid::new_v4().simple());
+        let root = std::env::temp_dir().join(name);
+        let spool = root.join("spool");
+        fs::create_dir_all(&spool).expect("a spool");
+        let key = ::backup::Key::generate().expect("a key");
+        let repository = Repository::open(&root.join("backups"), key).expect("a place");
+        let mut shipper = Shipper {
+            spool: spool.clone(),
+            repository: repository.clone(),
+            incarnation: Uuid::from_u128(1),
+            backlog_bytes: 100,
+            metrics: Metrics::default(),
+        };
+        let segment = |number: u8| format!("0000000100000000000000{number:02X}");
+        let finished = |name: &str| fs::write(spool.join(name), [7; 60]).expect("written");
+        let left = || fs::read_dir(&spool).expect("listed").count();
+        finished(&segment(1));
+        finished(&format!("{}.new", segment(2)));
+        finished(&format!("{}.00000028.backup", segment(1)));
+        let round = shipper.round().expect("shipped");
+        assert_eq!((round.shipped, round.gave_up, left()), (2, false, 1));
+        let archive = repository.archive(shipper.incarnation);
+        assert_eq!(archive.names().expect("listed"), [segment(1)]);
+
+        // A place that takes nothing: a file is where the archive of this life should be.
+        shipper.incarnation = Uuid::from_u128(2);
+        let place = repository.directory().join("wal").join(shipper.incarnation.to_string());
+        fs::write(&place, b"").expect("in the way");
+        finished(&segment(2));
+        let error = format!("{:#}", shipper.round().expect_err("nowhere to go"));
+        assert!(error.contains(&place.display().to_string()), "{error}");
+        assert_eq!(left(), 2, "it waits");
+        finished(&segment(3));
+        assert!(shipper.round().expect("given up").gave_up);
+        assert_eq!(left(), 1, "the disk of the database is not filled");
+        fs::remove_dir_all(&root).expect("removed");
+    }
 }

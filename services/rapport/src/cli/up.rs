@@ -8,8 +8,8 @@ use clap::Args;
 use server::settings::Layer;
 
 use super::{DATA, EXAMPLE_TENANT, say_last};
-use crate::ports;
 use crate::suite::{self, ALL_SCOPES, Options, Suite};
+use crate::{backup, ports};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -63,6 +63,19 @@ pub(super) async fn run(
     Ok(())
 }
 
+/// Where they go, and what is not in them.
+fn backups(options: &Options) -> anyhow::Result<String> {
+    let settings = crate::settings::load(&options.layers)?.backup;
+    if !settings.enabled {
+        return Ok("none (backup.enabled = false)".to_owned());
+    }
+    Ok(format!(
+        "{}   (keep a copy of {} elsewhere: no backup has the keys)",
+        backup::directory(&settings, &options.directory).display(),
+        options.directory.join("keys").display(),
+    ))
+}
+
 fn banner(suite: &Suite, options: &Options) -> anyhow::Result<()> {
     let tenant = EXAMPLE_TENANT.parse()?;
     let month = Duration::from_secs(30 * 24 * 3_600);
@@ -72,15 +85,18 @@ fn banner(suite: &Suite, options: &Options) -> anyhow::Result<()> {
     println!(
         "\nRapport is up.\n\n  \
          RPCs     {rpc}   (gRPC, reflection on)\n  \
-         HTTP     {}   (Segment: POST /v1/batch)\n  \
+         HTTP     {}   (Segment's paths, every RPC as JSON, /rapport.js)\n  \
          metrics  {}/metrics\n  \
-         data     {}\n",
+         data     {}\n  \
+         backups  {}\n",
         suite.http_address(),
         suite.admin_address(),
         options.directory.display(),
+        backups(options)?,
     );
     println!(
-        "A token with every scope for the example tenant, good for 30 days:\n\n  export TOKEN={token}\n"
+        "A token with every scope for the example tenant, good for 30 days:\n\n  export TOKEN={token}\n\n\
+         A write key, which may only send events, good for a year; for SDKs and web pages:\n\n  export WRITE_KEY={write_key}\n"
     );
     println!(
         "Try, in another terminal (buf is in tests/node/node_modules/.bin after `make setup`):\n"
@@ -97,7 +113,7 @@ fn banner(suite: &Suite, options: &Options) -> anyhow::Result<()> {
          {rpc}/rapport.identity.v1.IdentityService/GetCustomer\n"
     );
     println!(
-        "  curl -u \"{write_key}:\" {}/v1/batch \\\n    -d '{{\"batch\":[{{\"type\":\"track\",\"event\":\"Pricing Viewed\",\"userId\":\"u1\",\"messageId\":\"m1\"}}]}}'\n",
+        "  curl -u \"$WRITE_KEY:\" {}/v1/batch \\\n    -d '{{\"batch\":[{{\"type\":\"track\",\"event\":\"Pricing Viewed\",\"userId\":\"u1\",\"messageId\":\"m1\"}}]}}'\n",
         suite.http_address()
     );
     println!("Ctrl-C stops it; `make up` again finds the data.");
