@@ -42,6 +42,7 @@ gen: setup ## write the Rust code of the contracts anew from proto/
 	@$(STEP) "generate libs/contracts" env UPDATE_CONTRACTS=1 cargo test -p contracts --test generated
 	@$(STEP) "generate clients/typescript/src/gen" $(IN_TYPESCRIPT) $(BUF_HERE) generate
 	@$(STEP) "generate docs/errors.md and docs/config.md" env UPDATE_DOCS=1 cargo test -p contracts --test docs
+	@$(STEP) "generate docs/bi.md" env UPDATE_DOCS=1 cargo test --workspace --test it -- bi::documentation
 	@$(STEP) "generate docs/openapi.json" env UPDATE_DOCS=1 cargo test --workspace --lib -- openapi::tests
 
 bench: setup ## measure, each figure beside its floor in the same run (takes minutes, wants a quiet machine)

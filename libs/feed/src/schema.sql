@@ -57,6 +57,8 @@ begin
 end $feed$;
 
 revoke insert, update, delete, truncate on feed from public;
+-- It writes with its owner's rights: nobody else may call it unless told so.
+revoke execute on function feed_append from public;
 
 -- How far this service has applied the log of another one. `epoch` counts the holders of the
 -- lease: it fences a holder that was presumed dead.

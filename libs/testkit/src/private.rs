@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use embedded::{Care, OnDrop, Postgres, PostgresOptions, Redis, RedisOptions};
+use embedded::{Care, Listen, OnDrop, Postgres, PostgresOptions, Redis, RedisOptions};
 
 use crate::cache::TestRedis;
 use crate::databases::{Databases, TestDatabase};
@@ -31,6 +31,19 @@ impl PrivateStack {
     /// # Errors
     /// A server does not start.
     pub async fn start(durable: bool) -> anyhow::Result<Self> {
+        Self::begin(durable, Listen::SocketOnly).await
+    }
+
+    /// Starts fresh servers, not durable, of which Postgres listens on a free port as well: for
+    /// what asks for passwords, and for programs of others.
+    ///
+    /// # Errors
+    /// A server does not start.
+    pub async fn start_on_port() -> anyhow::Result<Self> {
+        Self::begin(false, Listen::Loopback { port: 0 }).await
+    }
+
+    async fn begin(durable: bool, listen: Listen) -> anyhow::Result<Self> {
         let dir = place::private();
         fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
         let dir = dir.canonicalize()?;
@@ -39,6 +52,7 @@ impl PrivateStack {
         let mut options = PostgresOptions::new(dir.join("postgres"));
         options.bin = place::postgres_programs();
         options.durable = durable;
+        options.listen = listen;
         options.care = care.clone();
         let mut redis_options = RedisOptions::new(dir.join("redis"));
         redis_options.care = care;
@@ -70,6 +84,12 @@ impl PrivateStack {
     #[must_use]
     pub fn admin_url(&self) -> &str {
         self.databases.admin_url()
+    }
+
+    /// The administrator's address of a database through the port, if there is one.
+    #[must_use]
+    pub fn tcp_url(&self, database: &str) -> Option<String> {
+        self.postgres.as_ref()?.tcp_url(database)
     }
 
     /// This Redis with a fresh prefix.

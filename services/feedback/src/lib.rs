@@ -41,4 +41,6 @@ pub static MIGRATIONS: &[Migration] = &[
         name: "feedback",
         sql: include_str!("../migrations/0001_feedback.sql"),
     },
+    schema::bi(6),
+    Migration { version: 7, name: "bi_views", sql: include_str!("../migrations/bi.sql") },
 ];

@@ -31,6 +31,11 @@ create table fragment (
     -- Counts the writes of the state.
     version     bigint   not null default 0,
     behaviour   bytea    not null default '',
+    -- What the views of schema `bi` show of it.
+    events      bigint   not null default 0,
+    first_us    bigint,
+    last_us     bigint,
+    identified  boolean  not null default false,
     -- Personal attributes under the key of this evidence; written only when they change.
     personal    bytea,
     -- That key under the tenant's key; absent until the first event.

@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod backup;
+pub mod bi;
 pub mod cli;
 pub mod client;
 pub mod demo;

@@ -35,6 +35,7 @@ pub struct Listen {
     pub rpc: String,
     pub http: String,
     pub admin: String,
+    pub postgres_port: u16,
 }
 
 /// The database of the service that is served or migrated.

@@ -39,4 +39,6 @@ pub static MIGRATIONS: &[Migration] = &[
     schema::resource(3),
     Migration { version: 4, name: "feed", sql: feed::SCHEMA },
     Migration { version: 5, name: "routing", sql: include_str!("../migrations/0001_routing.sql") },
+    schema::bi(6),
+    Migration { version: 7, name: "bi_views", sql: include_str!("../migrations/bi.sql") },
 ];

@@ -14,6 +14,8 @@ create table subject (
     redirect_into    uuid,
     redirect_version bigint   not null,
     scores           bytea    not null,
+    -- The same without reasons, for the views of schema `bi`.
+    shown            json     not null default '[]',
     -- Counts the changes that were told in the feed.
     score_version    bigint   not null,
     scored_us        bigint   not null,

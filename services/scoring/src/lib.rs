@@ -40,4 +40,6 @@ pub static MIGRATIONS: &[Migration] = &[
     schema::resource(3),
     Migration { version: 4, name: "feed", sql: feed::SCHEMA },
     Migration { version: 5, name: "scoring", sql: include_str!("../migrations/0001_scoring.sql") },
+    schema::bi(6),
+    Migration { version: 7, name: "bi_views", sql: include_str!("../migrations/bi.sql") },
 ];

@@ -5,6 +5,7 @@
 
 mod apart;
 mod backup;
+mod bi;
 mod bad_input;
 mod clients;
 mod coverage;

@@ -47,8 +47,7 @@ impl World {
         let stack = Stack::get().await;
         let mut databases = Vec::new();
         for service in SERVICES {
-            let made = stack.database(service, &key(service), |url| migrate(service, url)).await;
-            databases.push(made.expect("a database"));
+            databases.push(database(service).await);
         }
         Self::on(databases, stack.redis()).await
     }
@@ -232,6 +231,13 @@ pub(crate) fn in_seconds(seconds: i64) -> prost_types::Timestamp {
         seconds: now.as_second() + seconds,
         nanos: now.subsec_nanosecond().max(0),
     }
+}
+
+/// A service's database on the shared server, with its schema and nothing in it.
+pub(crate) async fn database(service: &'static str) -> TestDatabase {
+    let stack = Stack::get().await;
+    let made = stack.database(service, &key(service), |url| migrate(service, url)).await;
+    made.expect("a database")
 }
 
 async fn migrate(service: &'static str, url: String) -> anyhow::Result<()> {

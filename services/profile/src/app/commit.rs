@@ -373,8 +373,8 @@ fn written_fragments<'a>(
             Some(Err(error)) => return Err(error.into()),
             None => None,
         };
-        let (version, behaviour) = (old.version + 1, &new.behaviour);
-        fragments.push(Folded { key, version, behaviour, personal });
+        let (version, behaviour, shown) = (old.version + 1, &new.behaviour, new.shown);
+        fragments.push(Folded { key, version, behaviour, shown, personal });
     }
     if damaged.is_empty() { Ok(fragments) } else { Err(Failure::Damaged(damaged)) }
 }

@@ -50,6 +50,27 @@ pub(crate) struct NewFragment {
     /// Its place among the locked ones.
     pub(crate) at: usize,
     pub(crate) behaviour: Vec<u8>,
+    pub(crate) shown: Shown,
+}
+
+/// What of a state stands in columns of its own, for views.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    pub(crate) events: i64,
+    pub(crate) first_us: Option<i64>,
+    pub(crate) last_us: Option<i64>,
+    pub(crate) identified: bool,
+}
+
+impl Shown {
+    fn of(state: &Behaviour) -> Self {
+        Self {
+            events: i64::try_from(state.total_events()).unwrap_or(i64::MAX),
+            first_us: state.first_us(),
+            last_us: state.last_us(),
+            identified: state.is_identified(),
+        }
+    }
 }
 
 /// A customer's row as it is to be written.
@@ -120,8 +141,8 @@ pub(crate) fn fold(
     for (at, delta) in deltas {
         let Some(fragment) = locked.get(at) else { continue };
         let is_first = fragment.version == 0;
-        let behaviour = match fragment.with(&delta) {
-            Ok(behaviour) => behaviour,
+        let (behaviour, shown) = match fragment.with(&delta) {
+            Ok(state) => state,
             Err(error) => {
                 damaged.push(((fragment.tenant, fragment.evidence), error));
                 continue;
@@ -130,7 +151,7 @@ pub(crate) fn fold(
         let share = folded.shares.entry((fragment.tenant, fragment.customer)).or_default();
         share.fragments.push(folded.fragments.len());
         share.joined += i32::from(is_first);
-        folded.fragments.push(NewFragment { at, behaviour });
+        folded.fragments.push(NewFragment { at, behaviour, shown });
         folded.deltas.push(delta);
     }
     if damaged.is_empty() { Ok(folded) } else { Err(damaged) }
@@ -143,13 +164,13 @@ impl Fragment {
     }
 
     /// The state with a delta more.
-    fn with(&self, delta: &Behaviour) -> Result<Vec<u8>, Error> {
+    fn with(&self, delta: &Behaviour) -> Result<(Vec<u8>, Shown), Error> {
         if self.version == 0 {
-            return encoded(delta);
+            return Ok((encoded(delta)?, Shown::of(delta)));
         }
         let mut state = Behaviour::decode(&self.behaviour)?;
         state.merge(delta);
-        encoded(&state)
+        Ok((encoded(&state)?, Shown::of(&state)))
     }
 }
 

@@ -18,7 +18,8 @@ pub(crate) struct Voided {
 }
 
 const VOID: &str = "update fragment f set customer_id = u.customer_id, map_version = u.map_version,
-        erased_us = u.erased_us, version = 0, behaviour = '', personal = null, wrapped_key = null
+        erased_us = u.erased_us, version = 0, behaviour = '', events = 0, first_us = null,
+        last_us = null, identified = false, personal = null, wrapped_key = null
     from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bigint[])
         u(tenant_id, shard, evidence_id, customer_id, map_version, erased_us)
     where f.tenant_id = u.tenant_id and f.shard = u.shard and f.evidence_id = u.evidence_id";

@@ -7,7 +7,7 @@ use kernel::{CustomerId, EvidenceId, Shard, TenantId};
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use crate::domain::fold::{CustomerKey, EvidenceKey, Fragment};
+use crate::domain::fold::{CustomerKey, EvidenceKey, Fragment, Shown};
 
 /// A map row to be made.
 #[derive(Debug, Clone)]
@@ -202,14 +202,19 @@ pub(crate) struct Folded<'a> {
     pub(crate) key: EvidenceKey,
     pub(crate) version: i64,
     pub(crate) behaviour: &'a [u8],
+    pub(crate) shown: Shown,
     /// Absent when it did not change.
     pub(crate) personal: Option<Vec<u8>>,
 }
 
 const WRITE: &str = "update fragment f
-    set version = u.version, behaviour = u.behaviour, personal = coalesce(u.personal, f.personal)
-    from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::bigint[], $5::bytea[], $6::bytea[])
-        u(tenant_id, shard, evidence_id, version, behaviour, personal)
+    set version = u.version, behaviour = u.behaviour, events = u.events, first_us = u.first_us,
+        last_us = u.last_us, identified = u.identified,
+        personal = coalesce(u.personal, f.personal)
+    from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::bigint[], $5::bytea[], $6::bytea[],
+        $7::bigint[], $8::bigint[], $9::bigint[], $10::bool[])
+        u(tenant_id, shard, evidence_id, version, behaviour, personal, events, first_us, last_us,
+          identified)
     where f.tenant_id = u.tenant_id and f.shard = u.shard and f.evidence_id = u.evidence_id";
 
 /// Writes locked fragments.
@@ -230,6 +235,10 @@ pub(crate) async fn write(
         .bind(versions)
         .bind(behaviours)
         .bind(personals)
+        .bind(folded.iter().map(|row| row.shown.events).collect::<Vec<i64>>())
+        .bind(folded.iter().map(|row| row.shown.first_us).collect::<Vec<Option<i64>>>())
+        .bind(folded.iter().map(|row| row.shown.last_us).collect::<Vec<Option<i64>>>())
+        .bind(folded.iter().map(|row| row.shown.identified).collect::<Vec<bool>>())
         .execute(connection)
         .await?;
     Ok(())

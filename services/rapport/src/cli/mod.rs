@@ -4,6 +4,7 @@
 
 mod apply;
 mod backup;
+mod bi_role;
 mod demo;
 mod doctor;
 mod erase;
@@ -61,6 +62,8 @@ enum Command {
     Backup(backup::Arguments),
     /// Bring a backup back as a new data directory.
     Restore(restore::Arguments),
+    /// Make a database role that reads the views of one tenant, for BI tools.
+    BiRole(bi_role::Arguments),
     /// Bring a file (CSV, JSON lines, Excel) in as records, events and ledger entries.
     Import(Box<import::Arguments>),
     /// Erase a customer from every service.
@@ -118,6 +121,7 @@ pub async fn run(cli: Cli, context: Context) -> anyhow::Result<()> {
         Command::Apply(arguments) => apply::run(arguments).await,
         Command::Backup(arguments) => backup::run(arguments, context.pg_bin(), layers()?).await,
         Command::Restore(arguments) => restore::run(arguments, context.pg_bin(), layers()?).await,
+        Command::BiRole(arguments) => bi_role::run(arguments, context.pg_bin()).await,
         Command::Import(arguments) => import::run(*arguments).await,
         Command::Erase(arguments) => erase::run(arguments).await,
         Command::Doctor(arguments) => doctor::run(arguments, &context).await,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use embedded::{Postgres, PostgresOptions, Redis, RedisOptions};
+use embedded::{Listen, Postgres, PostgresOptions, Redis, RedisOptions};
 use store::{Cache, Database, Migration};
 
 use super::claim::Claim;
@@ -72,7 +72,11 @@ impl Private {
     pub(super) async fn start(claim: Claim, options: &Options) -> anyhow::Result<Self> {
         let mut wanted = postgres_options(&options.directory, options.pg_bin.as_deref());
         wanted.durable = options.durable;
-        wanted.archive = archive(&crate::settings::load(&options.layers)?.backup);
+        let settings = crate::settings::load(&options.layers)?;
+        wanted.archive = archive(&settings.backup);
+        if settings.listen.postgres_port != 0 {
+            wanted.listen = Listen::Loopback { port: settings.listen.postgres_port };
+        }
         let postgres = Postgres::start(&wanted).await?;
         let redis = Redis::start(&redis_options(&options.directory)).await?;
         Ok(Self { keeper: None, postgres, redis, _claim: claim })

@@ -2,6 +2,7 @@
 //! only ever gain fields.
 
 use prost::{Message, Oneof};
+use serde::Serialize;
 use store::Error;
 
 use crate::domain::{Contribution, Features, Kind, Logged, Reached, Scored, Standing};
@@ -121,6 +122,37 @@ pub(super) fn encode_standings(scores: &[Standing]) -> Vec<u8> {
         read: Vec::new(),
     };
     ScoresMessage { scores: scores.iter().map(score).collect() }.encode_to_vec()
+}
+
+/// A score as the views of schema `bi` show it; see `migrations/bi.sql`.
+#[derive(Serialize)]
+struct Shown<'a> {
+    scorer: &'a str,
+    kind: &'static str,
+    value: f64,
+    probability: Option<f64>,
+    grade: Option<&'a str>,
+    version: i64,
+}
+
+fn shown(score: &Standing) -> Shown<'_> {
+    Shown {
+        scorer: &score.scorer,
+        kind: match score.kind {
+            Kind::Scorecard => "scorecard",
+            Kind::Model => "model",
+        },
+        value: score.value,
+        probability: score.probability,
+        grade: Some(score.grade()).filter(|grade| !grade.is_empty()),
+        version: score.version,
+    }
+}
+
+/// What views show of scores: JSON.
+pub(super) fn show_standings(scores: &[Standing]) -> Result<String, Error> {
+    let shown: Vec<Shown<'_>> = scores.iter().map(shown).collect();
+    serde_json::to_string(&shown).map_err(|_| Error::internal("a score is not JSON"))
 }
 
 pub(super) fn decode_standings(bytes: &[u8]) -> Result<Vec<Standing>, Error> {

@@ -18,8 +18,8 @@ const EMPTY: &str = "insert into subject (tenant_id, shard, customer_id, profile
     select tenant_id, shard, customer_id, 0, '', 0, '', 0, 0, 1, true
     from unnest($1::uuid[], $2::smallint[], $3::uuid[]) as k(tenant_id, shard, customer_id)
     on conflict (tenant_id, shard, customer_id) do update
-    set behaviour = '', redirect_into = null, scores = '', next_due_us = null, erased = true,
-        writes = subject.writes + 1";
+    set behaviour = '', redirect_into = null, scores = '', shown = '[]', next_due_us = null,
+        erased = true, writes = subject.writes + 1";
 const USES: &str = "delete from feature_log f
     using unnest($1::uuid[], $2::uuid[]) as k(tenant_id, customer_id)
     where f.tenant_id = k.tenant_id and (f.customer_id = k.customer_id

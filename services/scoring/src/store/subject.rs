@@ -143,23 +143,25 @@ const UPDATE: &str = "update subject s set profile_version = u.profile_version,
         behaviour = u.behaviour, redirect_into = u.redirect_into,
         redirect_version = u.redirect_version, scores = u.scores,
         score_version = u.score_version, scored_us = u.scored_us, next_due_us = u.next_due_us,
-        writes = s.writes + 1
+        writes = s.writes + 1, shown = u.shown::json
     from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::bigint[], $5::bytea[], $6::uuid[],
-        $7::bigint[], $8::bytea[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+        $7::bigint[], $8::bytea[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
+        $13::text[])
         u(tenant_id, shard, customer_id, profile_version, behaviour, redirect_into,
-          redirect_version, scores, score_version, scored_us, next_due_us, writes)
+          redirect_version, scores, score_version, scored_us, next_due_us, writes, shown)
     where s.tenant_id = u.tenant_id and s.shard = u.shard and s.customer_id = u.customer_id
         and s.writes = u.writes";
 
 const INSERT: &str = "insert into subject (tenant_id, shard, customer_id, profile_version,
         behaviour, redirect_into, redirect_version, scores, score_version, scored_us, next_due_us,
-        writes)
+        writes, shown)
     select tenant_id, shard, customer_id, profile_version, behaviour, redirect_into,
-        redirect_version, scores, score_version, scored_us, next_due_us, writes + 1
+        redirect_version, scores, score_version, scored_us, next_due_us, writes + 1, shown::json
     from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::bigint[], $5::bytea[], $6::uuid[],
-        $7::bigint[], $8::bytea[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+        $7::bigint[], $8::bytea[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
+        $13::text[])
         u(tenant_id, shard, customer_id, profile_version, behaviour, redirect_into,
-          redirect_version, scores, score_version, scored_us, next_due_us, writes)
+          redirect_version, scores, score_version, scored_us, next_due_us, writes, shown)
     on conflict do nothing";
 
 /// Writes rows as they were read and changed, in the order of their keys.
@@ -197,6 +199,8 @@ async fn write_by(
         subjects.iter().map(|subject| subject.redirect_into.map(CustomerId::uuid)).collect();
     let scores: Vec<Vec<u8>> =
         subjects.iter().map(|subject| codec::encode_standings(&subject.scores)).collect();
+    let shown: Result<Vec<String>, Error> =
+        subjects.iter().map(|subject| codec::show_standings(&subject.scores)).collect();
     let due: Vec<Option<i64>> = subjects.iter().map(|subject| subject.next_due_us).collect();
     let done = sqlx::query(sql)
         .bind(tenants)
@@ -211,6 +215,7 @@ async fn write_by(
         .bind(numbers(|subject| subject.scored_us))
         .bind(due)
         .bind(numbers(|subject| subject.writes))
+        .bind(shown?)
         .execute(connection)
         .await?;
     Ok(done.rows_affected())
