@@ -10,7 +10,7 @@
 //! its feed row commit together.
 
 use jiff::Timestamp;
-use kernel::{TenantId, Violations};
+use kernel::TenantId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -18,9 +18,13 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::blind;
+pub use crate::change::{Change, Origin};
 use crate::database::Database;
 use crate::error::Error;
 use crate::time;
+
+/// The etag of what is not there: a change that insists on it only creates.
+pub const ABSENT: &str = "0";
 
 /// A type that is kept as a resource.
 pub trait Resource: Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -58,57 +62,6 @@ pub struct Saved {
     pub update_time: Timestamp,
     /// False if the same body was there already.
     pub changed: bool,
-}
-
-/// How a change is to be made.
-#[derive(Debug, Clone, Copy)]
-pub struct Change<'a> {
-    /// The etag that was read, if the caller insists on it.
-    pub etag: Option<&'a str>,
-    /// Answer what would happen, change nothing.
-    pub validate_only: bool,
-    /// The time of the change.
-    pub now: Timestamp,
-    /// Who makes it.
-    pub origin: Origin<'a>,
-}
-
-impl<'a> Change<'a> {
-    /// An unconditional change by nobody in particular.
-    #[must_use]
-    pub const fn at(now: Timestamp) -> Self {
-        Self { etag: None, validate_only: false, now, origin: Origin { author: "", change_id: "" } }
-    }
-
-    /// The same by somebody.
-    #[must_use]
-    pub const fn by(self, origin: Origin<'a>) -> Self {
-        Self { origin, ..self }
-    }
-}
-
-/// Who makes a change, for the record.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Origin<'a> {
-    /// The subject of the caller's token.
-    pub author: &'a str,
-    /// What the caller calls the change that this one is part of; empty for none.
-    pub change_id: &'a str,
-}
-
-impl<'a> Origin<'a> {
-    /// Checks the id that a caller gave a change.
-    ///
-    /// # Errors
-    /// A violation of `change_id`.
-    pub fn new(author: &'a str, change_id: &'a str) -> Result<Self, Violations> {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte);
-        if change_id.len() > 64 || !change_id.bytes().all(fits) {
-            let text = "must be at most 64 letters, digits, and `_`, `.`, `:`, `-`";
-            return Err(Violations::of("change_id", text));
-        }
-        Ok(Self { author, change_id })
-    }
 }
 
 const LOCK: &str = "select version, etag, deleted, body = $4, created_us, updated_us
@@ -315,8 +268,9 @@ pub async fn delete<R: Resource>(
 }
 
 fn check_etag(current: &str, deleted: bool, change: Change<'_>) -> Result<(), Error> {
+    let in_force = if deleted { ABSENT } else { current };
     match change.etag {
-        Some(etag) if deleted || etag != current => Err(Error::EtagMismatch),
+        Some(etag) if etag != in_force => Err(Error::EtagMismatch),
         _ => Ok(()),
     }
 }
@@ -368,9 +322,7 @@ impl Key<'_> {
         etag: String,
         change: Change<'_>,
     ) -> Result<Saved, Error> {
-        if change.etag.is_some() {
-            return Err(Error::EtagMismatch);
-        }
+        check_etag(ABSENT, true, change)?;
         let now_us = time::to_micros(change.now);
         if !change.validate_only {
             let claimed = sqlx::query(CLAIM)

@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod apart;
+mod apply;
 mod backup;
 mod bi;
 mod bad_input;

@@ -426,7 +426,7 @@ pub struct UpsertIdentityRulesRequest {
     /// The whole of them.
     #[prost(message, optional, tag = "1")]
     pub rules: ::core::option::Option<IdentityRules>,
-    /// The `meta.etag` that was read; empty to overwrite whatever is there.
+    /// The `meta.etag` that was read; `0` if there must be none yet; empty to overwrite whatever is there.
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
     /// Only check, save nothing.

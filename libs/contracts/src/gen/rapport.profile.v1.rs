@@ -615,7 +615,7 @@ pub struct UpsertTraitRequest {
     /// The whole of it.
     #[prost(message, optional, tag = "1")]
     pub r#trait: ::core::option::Option<TraitDefinition>,
-    /// The `meta.etag` that was read; empty to overwrite whatever is there.
+    /// The `meta.etag` that was read; `0` if there must be none yet; empty to overwrite whatever is there.
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
     /// Only check, save nothing.
@@ -675,6 +675,9 @@ pub struct DeleteTraitRequest {
     /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
     #[prost(string, tag = "2")]
     pub change_id: ::prost::alloc::string::String,
+    /// The `meta.etag` that was read; empty to delete whatever is there.
+    #[prost(string, tag = "3")]
+    pub etag: ::prost::alloc::string::String,
 }
 /// Done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -507,7 +507,7 @@ pub struct UpsertTeamRequest {
     /// The whole of it.
     #[prost(message, optional, tag = "1")]
     pub team: ::core::option::Option<Team>,
-    /// The `meta.etag` that was read; empty to overwrite whatever is there.
+    /// The `meta.etag` that was read; `0` if there must be none yet; empty to overwrite whatever is there.
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
     /// Only check, save nothing.
@@ -567,6 +567,9 @@ pub struct DeleteTeamRequest {
     /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
     #[prost(string, tag = "2")]
     pub change_id: ::prost::alloc::string::String,
+    /// The `meta.etag` that was read; empty to delete whatever is there.
+    #[prost(string, tag = "3")]
+    pub etag: ::prost::alloc::string::String,
 }
 /// Done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -577,7 +580,7 @@ pub struct UpsertAgentRequest {
     /// The whole of it.
     #[prost(message, optional, tag = "1")]
     pub agent: ::core::option::Option<Agent>,
-    /// The `meta.etag` that was read; empty to overwrite whatever is there.
+    /// The `meta.etag` that was read; `0` if there must be none yet; empty to overwrite whatever is there.
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
     /// Only check, save nothing.
@@ -586,6 +589,10 @@ pub struct UpsertAgentRequest {
     /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
     #[prost(string, tag = "4")]
     pub change_id: ::prost::alloc::string::String,
+    /// Only with `validate_only`: teams that count as there. So an agent can be checked before the team is
+    /// saved that comes with it.
+    #[prost(string, repeated, tag = "5")]
+    pub assumed_teams: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// As saved.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -640,6 +647,9 @@ pub struct DeleteAgentRequest {
     /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
     #[prost(string, tag = "2")]
     pub change_id: ::prost::alloc::string::String,
+    /// The `meta.etag` that was read; empty to delete whatever is there.
+    #[prost(string, tag = "3")]
+    pub etag: ::prost::alloc::string::String,
 }
 /// Done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -650,7 +660,7 @@ pub struct UpsertPolicyRequest {
     /// The whole of it.
     #[prost(message, optional, tag = "1")]
     pub policy: ::core::option::Option<RoutingPolicy>,
-    /// The `meta.etag` that was read; empty to overwrite whatever is there.
+    /// The `meta.etag` that was read; `0` if there must be none yet; empty to overwrite whatever is there.
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
     /// Only check, save nothing.
@@ -710,6 +720,9 @@ pub struct DeletePolicyRequest {
     /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
     #[prost(string, tag = "2")]
     pub change_id: ::prost::alloc::string::String,
+    /// The `meta.etag` that was read; empty to delete whatever is there.
+    #[prost(string, tag = "3")]
+    pub etag: ::prost::alloc::string::String,
 }
 /// Done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -359,7 +359,7 @@ pub struct UpsertScorecardRequest {
     /// The whole of it.
     #[prost(message, optional, tag = "1")]
     pub scorecard: ::core::option::Option<Scorecard>,
-    /// The `meta.etag` that was read; empty to overwrite whatever is there.
+    /// The `meta.etag` that was read; `0` if there must be none yet; empty to overwrite whatever is there.
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
     /// Only check, save nothing.
@@ -368,6 +368,12 @@ pub struct UpsertScorecardRequest {
     /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
     #[prost(string, tag = "4")]
     pub change_id: ::prost::alloc::string::String,
+    /// Only with `validate_only`: traits that count as declared like this, whatever is declared. So a scorer
+    /// can be checked before the traits are saved that come with it.
+    #[prost(message, repeated, tag = "5")]
+    pub assumed_traits: ::prost::alloc::vec::Vec<
+        super::super::profile::v1::TraitDefinition,
+    >,
 }
 /// As saved.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -419,6 +425,9 @@ pub struct DeleteScorecardRequest {
     /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
     #[prost(string, tag = "2")]
     pub change_id: ::prost::alloc::string::String,
+    /// The `meta.etag` that was read; empty to delete whatever is there.
+    #[prost(string, tag = "3")]
+    pub etag: ::prost::alloc::string::String,
 }
 /// Done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -454,7 +463,7 @@ pub struct UpsertModelPolicyRequest {
     /// The whole of it.
     #[prost(message, optional, tag = "1")]
     pub policy: ::core::option::Option<ModelPolicy>,
-    /// The `meta.etag` that was read; empty to overwrite whatever is there.
+    /// The `meta.etag` that was read; `0` if there must be none yet; empty to overwrite whatever is there.
     #[prost(string, tag = "2")]
     pub etag: ::prost::alloc::string::String,
     /// Only check, save nothing.
@@ -463,6 +472,12 @@ pub struct UpsertModelPolicyRequest {
     /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
     #[prost(string, tag = "4")]
     pub change_id: ::prost::alloc::string::String,
+    /// Only with `validate_only`: traits that count as declared like this, whatever is declared. So a scorer
+    /// can be checked before the traits are saved that come with it.
+    #[prost(message, repeated, tag = "5")]
+    pub assumed_traits: ::prost::alloc::vec::Vec<
+        super::super::profile::v1::TraitDefinition,
+    >,
 }
 /// As saved.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -494,6 +509,9 @@ pub struct DeleteModelPolicyRequest {
     /// Names the change that this is part of, e.g. one `apply`; at most 64 of `\[A-Za-z0-9_.:-\]`. Optional.
     #[prost(string, tag = "2")]
     pub change_id: ::prost::alloc::string::String,
+    /// The `meta.etag` that was read; empty to delete whatever is there.
+    #[prost(string, tag = "3")]
+    pub etag: ::prost::alloc::string::String,
 }
 /// Done.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use store::resource::{Change, Stored, upsert};
+use store::resource::{ABSENT, Change, Stored, upsert};
 use store::{Error, Resource, Resources, View, transaction};
 
 use crate::{LIMIT, database, tenant};
@@ -62,6 +62,20 @@ async fn a_stale_etag_is_refused_and_a_deleted_resource_starts_a_new_version() {
     assert_eq!(teams.upsert(tenant(1), "a", &team(2), with(&second.etag)).await, refused);
     let again = teams.upsert(tenant(1), "a", &team(2), at(2)).await.unwrap();
     assert_eq!((again.version, again.changed), (4, true));
+}
+
+#[tokio::test]
+async fn who_insists_that_nothing_is_there_creates_or_is_refused() {
+    let (_clone, database) = database().await;
+    let teams = Resources::new(database);
+    let only_new = Change { etag: Some(ABSENT), ..at(1) };
+    let refused = Err(Error::EtagMismatch);
+    let first = teams.upsert(tenant(1), "a", &team(1), only_new).await.unwrap();
+    assert_eq!((first.version, first.changed), (1, true));
+    assert_eq!(teams.upsert(tenant(1), "a", &team(2), only_new).await, refused);
+    assert_eq!(teams.delete::<Team>(tenant(1), "a", only_new).await, refused);
+    teams.delete::<Team>(tenant(1), "a", at(2)).await.unwrap();
+    assert_eq!(teams.upsert(tenant(1), "a", &team(2), only_new).await.unwrap().version, 3);
 }
 
 #[tokio::test]

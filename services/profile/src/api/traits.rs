@@ -82,7 +82,8 @@ pub(super) async fn delete(
     request: &wire::DeleteTraitRequest,
 ) -> Result<wire::DeleteTraitResponse, Error> {
     let origin = Origin::new(&call.principal().subject, &request.change_id)?;
-    let change = Change::at(Timestamp::now()).by(origin);
+    let etag = (!request.etag.is_empty()).then_some(request.etag.as_str());
+    let change = Change { etag, ..Change::at(Timestamp::now()).by(origin) };
     shared.undeclare(call.tenant(), &request.name, change).await?;
     Ok(wire::DeleteTraitResponse {})
 }

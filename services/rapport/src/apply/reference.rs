@@ -1,130 +1,225 @@
 //! What the resources of one call say about each other.
 //!
 //! A service checks against what it has, so of a call that defines a trait and a scorecard which
-//! reads it, the scorecard's check misses the trait. Such a violation is left for the saving,
-//! which goes in the order of kinds. The rule is narrow: it must be the words for a missing
-//! name, at a field that holds such names, and the name must be one that this call defines.
+//! reads it, the scorecard's check would miss the trait. It is told what the call defines
+//! ([`Assumed`]) and judges the scorecard as if that were saved. What no single service can
+//! see is judged here ([`contradictions`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use prost_reflect::Value as Proto;
+use prost_reflect::{DynamicMessage, Value as Proto};
 
-use super::resource::Resource;
-use super::yaml::Value;
-use super::{Finding, Sourced};
+use super::Finding;
+use super::plan::Target;
+use super::resource::suggestion;
+use super::source::{Set, Sourced};
+use super::yaml::{Place, Value};
 
-/// The names that a call defines and others may refer to.
+/// What a check takes as saved already.
 #[derive(Debug, Default)]
-pub(super) struct Defined {
-    teams: BTreeSet<String>,
-    /// Without the personal ones: no scorer may read those.
-    traits: BTreeSet<String>,
+pub(super) struct Assumed {
+    /// Declarations of traits; one without a type is not declared (any more).
+    traits: Vec<Proto>,
+    teams: Vec<Proto>,
+    /// Some of them are not known, so whoever refers to them cannot be judged yet.
+    is_partial: bool,
 }
 
-impl Defined {
-    pub(super) fn by<'a>(resources: impl Iterator<Item = &'a Resource>) -> Self {
-        let mut defined = Self::default();
-        for resource in resources {
-            let is_personal = || {
-                let personal = resource.message.get_field_by_name("personal");
-                personal.is_some_and(|value| *value == Proto::Bool(true))
-            };
+impl Assumed {
+    /// What these targets, and documents with other mistakes, define.
+    pub(super) fn by(targets: &[Target<'_>], set: Option<&Set>) -> Self {
+        let mut assumed = Self::default();
+        for target in targets {
+            match (target.kind.kind, target.message) {
+                ("Trait", Some(message)) => {
+                    assumed.traits.push(Proto::Message(message.clone()));
+                }
+                ("Trait", None) => assumed.traits.extend(undeclared(target)),
+                ("Team", Some(_)) => assumed.teams.push(Proto::String(target.name.to_owned())),
+                _ => {}
+            }
+        }
+        for broken in set.into_iter().flat_map(|set| &set.broken) {
+            let resource = &broken.resource;
             match resource.kind.kind {
-                "Team" => defined.teams.insert(resource.name.clone()),
-                "Trait" if !is_personal() => defined.traits.insert(resource.name.clone()),
-                _ => false,
-            };
+                // Which type it is to have may be what is wrong.
+                "Trait" if !resource.message.has_field_by_name("type") => {
+                    assumed.is_partial = true;
+                }
+                "Trait" => assumed.traits.push(Proto::Message(resource.message.clone())),
+                "Team" => assumed.teams.push(Proto::String(resource.name.clone())),
+                _ => {}
+            }
         }
-        defined
+        assumed.is_partial |= set.is_some_and(|set| set.is_partial);
+        assumed
     }
 
-    /// Whether a violation says no more than that a name is missing which the call defines.
-    pub(super) fn is_missed(&self, resource: &Resource, path: &str, description: &str) -> bool {
-        let written = match resource.node.at(path).map(|node| &node.value) {
-            Some(Value::Text(text)) => text.as_str(),
-            _ => return false,
-        };
-        match resource.kind.kind {
-            "Agent" => {
-                path == "team" && description == "does not exist" && self.teams.contains(written)
-            }
+    /// Whether a resource of this kind can be judged.
+    pub(super) fn suffices_for(&self, kind: &str) -> bool {
+        !self.is_partial || !matches!(kind, "Scorecard" | "ModelPolicy" | "Agent")
+    }
+
+    /// Tells a request that only checks.
+    ///
+    /// # Errors
+    /// When the contracts do not know the field, which a test excludes.
+    pub(super) fn tell(
+        &self,
+        kind: &str,
+        request: &mut DynamicMessage,
+    ) -> Result<(), prost_reflect::SetFieldError> {
+        match kind {
             "Scorecard" | "ModelPolicy" => {
-                let missed = if description.starts_with("is no feature") {
-                    Some(written)
-                } else {
-                    unknown_field(description)
-                };
-                let attribute = missed.and_then(|name| name.strip_prefix("traits."));
-                attribute.is_some_and(|name| self.traits.contains(name))
+                request.try_set_field_by_name("assumed_traits", Proto::List(self.traits.clone()))
             }
-            _ => false,
+            "Agent" => {
+                request.try_set_field_by_name("assumed_teams", Proto::List(self.teams.clone()))
+            }
+            _ => Ok(()),
         }
     }
 }
 
-/// The field that a predicate does not know: ``1:1: unknown field `traits.plan`; …``.
-fn unknown_field(description: &str) -> Option<&str> {
-    let (_, rest) = description.split_once("unknown field `")?;
-    rest.split_once('`').map(|(name, _)| name)
+/// A declaration of no type, which stands for none.
+fn undeclared(target: &Target<'_>) -> Option<Proto> {
+    let mut message = DynamicMessage::new(target.descriptor.clone()?);
+    message.try_set_field_by_name("name", Proto::String(target.name.to_owned())).ok()?;
+    Some(Proto::Message(message))
 }
 
-/// What a call defines more than once: of two, only the second would stay.
-pub(super) fn defined_twice(resources: &[Sourced]) -> Vec<Finding> {
-    let mut first: BTreeMap<(&str, &str), &Sourced> = BTreeMap::new();
-    let mut findings = Vec::new();
-    for sourced in resources {
-        let resource = &sourced.resource;
-        // Those without a name are the only one of their kind, or refused for lack of it.
-        let key = (resource.kind.kind, resource.name.as_str());
-        let Some(other) = first.get(&key) else {
-            first.insert(key, sourced);
-            continue;
-        };
-        let line = other.resource.node.place.line;
-        findings.push(Finding {
-            file: Some(sourced.file.clone()),
-            place: Some(resource.node.place),
-            message: format!(
-                "{} {} is defined before, in {} line {line}",
-                key.0,
-                key.1,
-                other.file.display()
-            ),
-        });
+/// Everything that the documents contradict each other in.
+pub(super) fn contradictions(set: &Set) -> Vec<Finding> {
+    let all: Vec<&Sourced> = set.resources.iter().chain(&set.broken).collect();
+    let mut findings = defined_twice(&all);
+    for sourced in &all {
+        if sourced.resource.kind.kind == "RoutingPolicy" {
+            findings.extend(unknown_thresholds(sourced, &all));
+        }
     }
     findings
+}
+
+/// What is defined more than once: of two, only the second would stay. Scorecards and models
+/// share their names: both are scorers.
+fn defined_twice(all: &[&Sourced]) -> Vec<Finding> {
+    let mut first: BTreeMap<(&str, &str), &Sourced> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for &sourced in all {
+        let resource = &sourced.resource;
+        let class = if is_scorer(sourced) { "scorer" } else { resource.kind.kind };
+        let Some(other) = first.get(&(class, resource.name.as_str())) else {
+            first.insert((class, resource.name.as_str()), sourced);
+            continue;
+        };
+        let (kind, name) = (resource.kind.kind, &resource.name);
+        let Place { line, column } = other.resource.node.place;
+        let file = other.file.display();
+        let message = if other.resource.kind.kind == kind {
+            format!("{kind} {name} is defined before, at {file}:{line}:{column}")
+        } else {
+            let other = other.resource.kind.kind;
+            format!("{kind} {name} has the name of the {other} at {file}:{line}:{column}")
+        };
+        findings.push(at(sourced, "name", message));
+    }
+    findings
+}
+
+fn is_scorer(sourced: &Sourced) -> bool {
+    matches!(sourced.resource.kind.kind, "Scorecard" | "ModelPolicy")
+}
+
+/// Triggers on thresholds that their scorer, if it is defined here too, does not have. Routing
+/// cannot know scorers, so a trigger that never fires would be found by nobody.
+fn unknown_thresholds(policy: &Sourced, all: &[&Sourced]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let node = &policy.resource.node;
+    let triggers = match node.get("triggers").map(|triggers| &triggers.value) {
+        Some(Value::List(triggers)) => triggers.as_slice(),
+        _ => &[],
+    };
+    let word = |path: &str| match node.at(path).map(|node| &node.value) {
+        Some(Value::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    for index in 0..triggers.len() {
+        let path = format!("triggers[{index}].threshold");
+        let Some(scorer) = word(&format!("triggers[{index}].scorer")) else { continue };
+        let Some(threshold) = word(&path) else { continue };
+        let defined = all.iter().find(|it| is_scorer(it) && it.resource.name == scorer);
+        let Some(defined) = defined else { continue };
+        let known = thresholds(defined);
+        if known.iter().any(|name| name == threshold) {
+            continue;
+        }
+        let hint = if known.is_empty() {
+            String::new()
+        } else {
+            suggestion(threshold, &known.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let (kind, name) = (defined.resource.kind.kind, &policy.resource.name);
+        let message = format!(
+            "RoutingPolicy {name}: {path}: {kind} {scorer} has no threshold `{threshold}`{hint}"
+        );
+        findings.push(at(policy, &path, message));
+    }
+    findings
+}
+
+fn thresholds(scorer: &Sourced) -> Vec<String> {
+    let Some(list) = scorer.resource.message.get_field_by_name("thresholds") else {
+        return Vec::new();
+    };
+    let name = |threshold: &Proto| {
+        let name = threshold.as_message()?.get_field_by_name("name")?;
+        Some(name.as_str()?.to_owned())
+    };
+    list.as_list().into_iter().flatten().filter_map(name).collect()
+}
+
+fn at(sourced: &Sourced, path: &str, message: String) -> Finding {
+    let place = Some(sourced.resource.node.place_of(path));
+    Finding { file: Some(sourced.file.clone()), place, message }
 }
 
 #[cfg(test)]
 mod tests {
     use prost_reflect::DescriptorPool;
 
-    use super::*;
     use crate::apply::read_text;
 
-    #[test]
-    fn only_a_missing_name_of_the_same_call_is_left_for_the_saving() {
-        let text = "kind: Trait\nname: plan\ntype: string\n---\n\
-                    kind: Trait\nname: phone\ntype: string\npersonal: true\n---\n\
-                    kind: ModelPolicy\nname: m\nfeatures: [traits.plan, traits.phone, traits.x]\n";
+    fn told(text: &str) -> Vec<String> {
         let pool = DescriptorPool::decode(contracts::DESCRIPTORS).expect("descriptors");
-        let resources = read_text("a.yaml".as_ref(), text, &pool).expect("valid");
-        let defined = Defined::by(resources.iter().map(|sourced| &sourced.resource));
-        let model = &resources[2].resource;
-        let missed = |path: &str, text: &str| defined.is_missed(model, path, text);
-        assert!(missed("features[0]", "is no feature: it must be declared"));
-        assert!(!missed("features[0]", "is a duplicate"));
-        assert!(!missed("features[1]", "is no feature: it must be declared"), "it is personal");
-        assert!(!missed("features[2]", "is no feature; did you mean `traits.plan`?"));
-        assert!(!missed("features[7]", "is no feature: it must be declared"));
+        match read_text("a.yaml".as_ref(), text, &pool) {
+            Ok(_) => Vec::new(),
+            Err(findings) => findings.iter().map(ToString::to_string).collect(),
+        }
     }
 
     #[test]
     fn what_is_defined_twice_is_said_with_both_places() {
         let text = "kind: Team\nname: a\n---\nkind: Team\nname: b\n---\nkind: Team\nname: a\n";
-        let pool = DescriptorPool::decode(contracts::DESCRIPTORS).expect("descriptors");
-        let resources = read_text("a.yaml".as_ref(), text, &pool).expect("valid");
-        let told: Vec<String> = defined_twice(&resources).iter().map(ToString::to_string).collect();
-        assert_eq!(told, ["a.yaml:7:1: Team a is defined before, in a.yaml line 1"]);
+        assert_eq!(told(text), ["a.yaml:8:7: Team a is defined before, at a.yaml:1:1"]);
+        let text = "kind: ModelPolicy\nname: a\n---\nkind: Scorecard\nname: a\n";
+        assert_eq!(
+            told(text),
+            ["a.yaml:5:7: Scorecard a has the name of the ModelPolicy at a.yaml:1:1"]
+        );
+    }
+
+    #[test]
+    fn a_trigger_on_a_threshold_that_its_scorer_lacks_is_found() {
+        let card = "kind: Scorecard\nname: lead\nthresholds: [{name: hot, value: 3}]\n---\n\
+                    kind: RoutingPolicy\nname: default\ntriggers:\n";
+        let fine = format!(
+            "{card}  - {{scorer: lead, threshold: hot}}\n  - {{scorer: x, threshold: y}}\n"
+        );
+        assert!(told(&fine).is_empty(), "of another scorer nothing is known: {:?}", told(&fine));
+        let wrong = format!("{card}  - {{scorer: lead, threshold: hto}}\n");
+        let found = told(&wrong);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("a.yaml:8:31: "), "{found:?}");
+        assert!(found[0].ends_with("has no threshold `hto`: did you mean `hot`?"), "{found:?}");
     }
 }

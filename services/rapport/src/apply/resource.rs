@@ -3,9 +3,10 @@
 
 use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor,
-    ReflectMessage, Value as Proto,
+    Value as Proto,
 };
 
+use super::kind::{KINDS, ResourceKind};
 use super::yaml::{Node, Place, Value};
 
 /// Something wrong at a place of the file.
@@ -17,80 +18,12 @@ pub struct Problem {
     pub message: String,
 }
 
-/// A kind of resource and the RPC that saves it.
-#[derive(Debug)]
-pub struct ResourceKind {
-    /// As written in the file.
-    pub kind: &'static str,
-    /// The service it belongs to.
-    pub service: &'static str,
-    /// The full name of its message.
-    pub message: &'static str,
-    /// The name of the RPC that saves it.
-    pub method: &'static str,
-    /// The request field that carries it.
-    pub field: &'static str,
-}
-
-/// All kinds, in the order in which they are applied: what others refer to comes first.
-pub const KINDS: &[ResourceKind] = &[
-    ResourceKind {
-        kind: "IdentityRules",
-        service: "rapport.identity.v1.IdentityService",
-        message: "rapport.identity.v1.IdentityRules",
-        method: "UpsertIdentityRules",
-        field: "rules",
-    },
-    ResourceKind {
-        kind: "Trait",
-        service: "rapport.profile.v1.ProfileService",
-        message: "rapport.profile.v1.TraitDefinition",
-        method: "UpsertTrait",
-        field: "trait",
-    },
-    ResourceKind {
-        kind: "Scorecard",
-        service: "rapport.scoring.v1.ScoringService",
-        message: "rapport.scoring.v1.Scorecard",
-        method: "UpsertScorecard",
-        field: "scorecard",
-    },
-    ResourceKind {
-        kind: "ModelPolicy",
-        service: "rapport.scoring.v1.ScoringService",
-        message: "rapport.scoring.v1.ModelPolicy",
-        method: "UpsertModelPolicy",
-        field: "policy",
-    },
-    ResourceKind {
-        kind: "Team",
-        service: "rapport.routing.v1.RoutingService",
-        message: "rapport.routing.v1.Team",
-        method: "UpsertTeam",
-        field: "team",
-    },
-    ResourceKind {
-        kind: "Agent",
-        service: "rapport.routing.v1.RoutingService",
-        message: "rapport.routing.v1.Agent",
-        method: "UpsertAgent",
-        field: "agent",
-    },
-    ResourceKind {
-        kind: "RoutingPolicy",
-        service: "rapport.routing.v1.RoutingService",
-        message: "rapport.routing.v1.RoutingPolicy",
-        method: "UpsertPolicy",
-        field: "policy",
-    },
-];
-
 /// A resource ready to be sent.
 #[derive(Debug)]
 pub struct Resource {
     /// Which kind.
     pub kind: &'static ResourceKind,
-    /// Its name, for messages.
+    /// Its name; `default` for the only one of its kind.
     pub name: String,
     /// The content.
     pub message: DynamicMessage,
@@ -98,44 +31,64 @@ pub struct Resource {
     pub node: Node,
 }
 
+/// A document with mistakes.
+#[derive(Debug)]
+pub struct Broken {
+    /// What is right about it, if kind and name are: others may refer to it.
+    pub rest: Option<Box<Resource>>,
+    /// Everything that is wrong.
+    pub problems: Vec<Problem>,
+}
+
 /// Reads one document.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn read(node: &Node, pool: &DescriptorPool) -> Result<Resource, Vec<Problem>> {
-    let one = |place, message: String| vec![Problem { place, message }];
+pub fn read(node: &Node, pool: &DescriptorPool) -> Result<Resource, Broken> {
+    let kind = kind_of(node).map_err(|problem| Broken { rest: None, problems: vec![problem] })?;
+    let descriptor = kind.descriptor(pool).map_err(|error| {
+        let problem = Problem { place: node.place, message: error.to_string() };
+        Broken { rest: None, problems: vec![problem] }
+    })?;
+    let mut problems = Vec::new();
+    let message = message_of(node, &descriptor, Some(kind), &mut problems);
+    let name = match (node.get("name").map(|name| &name.value), kind.only_name()) {
+        (Some(Value::Text(name)), _) => Some(name.clone()),
+        (_, Some(only)) => Some(only.to_owned()),
+        // What is no text is said already.
+        (Some(value), None) if *value != Value::Null => None,
+        (_, None) => {
+            let message = format!("`name` is missing: every {} has one", kind.kind);
+            problems.push(Problem { place: node.place, message });
+            None
+        }
+    };
+    match name.map(|name| Resource { kind, name, message, node: node.clone() }) {
+        Some(resource) if problems.is_empty() => Ok(resource),
+        rest => Err(Broken { rest: rest.map(Box::new), problems }),
+    }
+}
+
+fn kind_of(node: &Node) -> Result<&'static ResourceKind, Problem> {
     let kinds = || KINDS.iter().map(|kind| kind.kind).collect::<Vec<_>>();
     let Some(kind_node) = node.get("kind") else {
-        let expected = kinds().join(", ");
-        return Err(one(node.place, format!("`kind` is missing: one of {expected}")));
+        let message = format!("`kind` is missing: one of {}", kinds().join(", "));
+        return Err(Problem { place: node.place, message });
     };
-    let Value::Text(kind_name) = &kind_node.value else {
-        return Err(one(kind_node.place, "`kind` must be text".to_owned()));
+    let place = kind_node.place;
+    let Value::Text(name) = &kind_node.value else {
+        return Err(Problem { place, message: "`kind` must be text".to_owned() });
     };
-    let Some(kind) = KINDS.iter().find(|kind| kind.kind == kind_name) else {
-        let hint = suggestion(kind_name, &kinds());
-        return Err(one(kind_node.place, format!("unknown kind `{kind_name}`{hint}")));
-    };
-    let Some(descriptor) = pool.get_message_by_name(kind.message) else {
-        return Err(one(kind_node.place, format!("{} is not in the contracts", kind.message)));
-    };
-
-    let mut problems = Vec::new();
-    let message = message_of(node, &descriptor, &["kind"], &mut problems);
-    if !problems.is_empty() {
-        return Err(problems);
-    }
-    let name = match node.get("name").map(|name| &name.value) {
-        Some(Value::Text(name)) => name.clone(),
-        _ => String::new(),
-    };
-    Ok(Resource { kind, name, message, node: node.clone() })
+    ResourceKind::named(name).ok_or_else(|| {
+        let hint = suggestion(name, &kinds());
+        Problem { place, message: format!("unknown kind `{name}`{hint}") }
+    })
 }
 
 fn message_of(
     node: &Node,
     descriptor: &MessageDescriptor,
-    besides: &[&str],
+    kind: Option<&ResourceKind>,
     problems: &mut Vec<Problem>,
 ) -> DynamicMessage {
     let mut message = DynamicMessage::new(descriptor.clone());
@@ -144,14 +97,16 @@ fn message_of(
         problems.push(Problem { place: node.place, message: expected });
         return message;
     };
+    // What the server says about a resource cannot be set in a file.
+    let hidden = kind.map_or(&[][..], |kind| kind.output_only);
+    let fields: Vec<FieldDescriptor> =
+        descriptor.fields().filter(|field| !hidden.contains(&field.name())).collect();
     for (key, value) in entries {
-        if besides.contains(&key.text.as_str()) {
+        if kind.is_some() && key.text == "kind" {
             continue;
         }
-        let Some(field) = settable_field(descriptor, &key.text) else {
-            let names: Vec<_> = descriptor.fields().map(|field| field.name().to_owned()).collect();
-            let names: Vec<_> =
-                names.iter().map(String::as_str).filter(|name| *name != "meta").collect();
+        let Some(field) = fields.iter().find(|field| field.name() == key.text) else {
+            let names: Vec<_> = fields.iter().map(FieldDescriptor::name).collect();
             let hint = suggestion(&key.text, &names);
             let text = format!("unknown field `{}`{hint}", key.text);
             problems.push(Problem { place: key.place, message: text });
@@ -160,16 +115,11 @@ fn message_of(
         if value.value == Value::Null {
             continue;
         }
-        if let Some(proto) = field_value(value, &field, problems) {
-            message.set_field(&field, proto);
+        if let Some(proto) = field_value(value, field, problems) {
+            message.set_field(field, proto);
         }
     }
     message
-}
-
-/// `meta` is what the server says about a resource; a file cannot set it.
-fn settable_field(descriptor: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {
-    descriptor.get_field_by_name(name).filter(|field| field.name() != "meta")
 }
 
 fn field_value(node: &Node, field: &FieldDescriptor, problems: &mut Vec<Problem>) -> Option<Proto> {
@@ -228,7 +178,7 @@ fn single_value(node: &Node, kind: &Kind, problems: &mut Vec<Problem>) -> Option
             let names: Vec<String> = descriptor
                 .values()
                 .filter(|value| value.number() != 0)
-                .map(|value| value.name().trim_start_matches(&format!("{prefix}_")).to_owned())
+                .map(|value| value.name().trim_start_matches(&format!("{prefix}_")).to_lowercase())
                 .collect();
             match descriptor.get_value_by_name(&full).filter(|value| value.number() != 0) {
                 Some(value) => Ok(Proto::EnumNumber(value.number())),
@@ -243,7 +193,7 @@ fn single_value(node: &Node, kind: &Kind, problems: &mut Vec<Problem>) -> Option
             ("google.protobuf.Duration", Value::Text(text)) => duration(text, descriptor)
                 .ok_or_else(|| wrong("a duration such as 45s, 30m, 12h or 14d")),
             ("google.protobuf.Duration", _) => Err(wrong("a duration such as 45s, 30m, 12h, 14d")),
-            _ => return Some(Proto::Message(message_of(node, descriptor, &[], problems))),
+            _ => return Some(Proto::Message(message_of(node, descriptor, None, problems))),
         },
         _ => Err(wrong("something else")),
     };
@@ -266,7 +216,7 @@ fn duration(text: &str, descriptor: &MessageDescriptor) -> Option<Proto> {
     Some(Proto::Message(message))
 }
 
-fn upper_snake(camel: &str) -> String {
+pub(super) fn upper_snake(camel: &str) -> String {
     let mut snake = String::new();
     for (position, letter) in camel.chars().enumerate() {
         if position > 0 && letter.is_ascii_uppercase() {
@@ -307,47 +257,6 @@ fn distance(left: &str, right: &str) -> usize {
     row[right.len()]
 }
 
-impl Resource {
-    /// The request that saves it.
-    ///
-    /// # Errors
-    /// When the contracts and [`KINDS`] disagree, which a test excludes.
-    pub fn request(
-        &self,
-        pool: &DescriptorPool,
-        validate_only: bool,
-    ) -> anyhow::Result<DynamicMessage> {
-        let method = self.method(pool)?;
-        let mut request = DynamicMessage::new(method.input());
-        request
-            .try_set_field_by_name(self.kind.field, Proto::Message(self.message.clone()))
-            .map_err(|error| anyhow::anyhow!("{}: {error}", self.kind.kind))?;
-        request
-            .try_set_field_by_name("validate_only", Proto::Bool(validate_only))
-            .map_err(|error| anyhow::anyhow!("{}: {error}", self.kind.kind))?;
-        Ok(request)
-    }
-
-    /// The RPC that saves it.
-    ///
-    /// # Errors
-    /// As for [`Resource::request`].
-    pub fn method(&self, pool: &DescriptorPool) -> anyhow::Result<prost_reflect::MethodDescriptor> {
-        pool.get_service_by_name(self.kind.service)
-            .and_then(|service| service.methods().find(|method| method.name() == self.kind.method))
-            .ok_or_else(|| anyhow::anyhow!("{} has no RPC", self.kind.kind))
-    }
-
-    /// The version that a response names (`<field>.meta.version`), if it does.
-    #[must_use]
-    pub fn version_in(&self, response: &DynamicMessage) -> Option<i64> {
-        let field = response.descriptor().fields().next()?;
-        let resource = response.get_field(&field);
-        let meta = resource.as_message()?.get_field_by_name("meta")?.into_owned();
-        meta.as_message()?.get_field_by_name("version")?.as_i64()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,17 +268,17 @@ mod tests {
 
     fn read_one(text: &str) -> Result<Resource, Vec<Problem>> {
         let documents = yaml::parse(text).expect("YAML");
-        read(&documents[0], &pool())
+        read(&documents[0], &pool()).map_err(|broken| broken.problems)
     }
 
     #[test]
-    fn every_kind_has_its_rpc_and_field() {
-        let pool = pool();
-        for kind in KINDS {
-            let resource =
-                read_one(&format!("kind: {}\n", kind.kind)).expect("empty is well formed");
-            resource.request(&pool, true).expect(kind.kind);
-        }
+    fn what_only_the_server_sets_and_a_missing_name_are_refused() {
+        let problems = read_one("kind: Agent\nload: 3\n").expect_err("two mistakes");
+        let told: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert!(told[0].contains("unknown field `load`"), "{told:?}");
+        assert!(!told[0].contains("presence"), "{told:?}");
+        assert_eq!(told[1], "`name` is missing: every Agent has one");
+        assert_eq!(read_one("kind: IdentityRules\n").expect("one of its kind").name, "default");
     }
 
     #[test]
@@ -396,7 +305,8 @@ mod tests {
         assert!(problems[2].message.contains("did you mean `points`"), "{}", problems[2].message);
         let problems = read_one("kind: Scorecrad\n").expect_err("unknown kind");
         assert!(problems[0].message.contains("did you mean `Scorecard`"));
-        let problems = read_one("kind: Team\nmeta: {version: 3}\n").expect_err("output only");
+        let problems =
+            read_one("kind: Team\nname: a\nmeta: {version: 3}\n").expect_err("output only");
         assert!(problems[0].message.contains("unknown field `meta`"));
     }
 }

@@ -56,8 +56,8 @@ enum Command {
     Keys(keys::Arguments),
     /// Make a token for a tenant.
     Token(token::Arguments),
-    /// Save configuration resources from YAML files.
-    Apply(apply::Arguments),
+    /// Save configuration resources from YAML files; list, show and take back such changes.
+    Apply(Box<apply::Arguments>),
     /// Make a backup, and restore it on the side to see that it is good.
     Backup(backup::Arguments),
     /// Bring a backup back as a new data directory.
@@ -87,6 +87,11 @@ impl Context {
         let named = self.environment.get("PG_BIN").filter(|directory| !directory.is_empty());
         named.map(PathBuf::from)
     }
+
+    /// Whether somebody wants no colours (<https://no-color.org>).
+    fn no_colour(&self) -> bool {
+        self.environment.get("NO_COLOR").is_some_and(|value| !value.is_empty())
+    }
 }
 
 /// Prints a line of a command that is ending: its terminal may be gone already.
@@ -94,10 +99,11 @@ fn say_last(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// What the process ends with after an error: 2 if a file was imported but for some rows.
+/// What the process ends with after an error: 2 if a file was imported but for some rows, or
+/// if something would change.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<import::SomeRejected>() { 2 } else { 1 }
+    if error.is::<import::SomeRejected>() || error.is::<apply::WouldChange>() { 2 } else { 1 }
 }
 
 /// Runs a command.
@@ -118,7 +124,7 @@ pub async fn run(cli: Cli, context: Context) -> anyhow::Result<()> {
         Command::Migrate(arguments) => migrate::run(arguments, layers()?).await,
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
-        Command::Apply(arguments) => apply::run(arguments).await,
+        Command::Apply(arguments) => apply::run(*arguments, context.no_colour()).await,
         Command::Backup(arguments) => backup::run(arguments, context.pg_bin(), layers()?).await,
         Command::Restore(arguments) => restore::run(arguments, context.pg_bin(), layers()?).await,
         Command::BiRole(arguments) => bi_role::run(arguments, context.pg_bin()).await,

@@ -26,10 +26,14 @@ pub(super) async fn upsert_agent(
     let name = read::name(&mut violations, "agent.name", &agent.name);
     let body = body(&mut violations, agent);
     violations.add_below("agent", body.violations());
+    if !request.assumed_teams.is_empty() && !request.validate_only {
+        violations.add("assumed_teams", "must be empty unless validate_only is set");
+    }
     violations.into_result(())?;
     let wanted = (request.etag.as_str(), request.validate_only);
     let change = change(call, wanted, &request.change_id)?;
-    let (saved, seat) = app.save_agent(call.tenant(), &name, &body, change).await?;
+    let assumed = &request.assumed_teams;
+    let (saved, seat) = app.save_agent(call.tenant(), &name, &body, (change, assumed)).await?;
     let agent = message::agent(&name, &body, &seat, &meta_of_saved(&saved));
     Ok(UpsertAgentResponse { agent: Some(agent) })
 }
@@ -88,7 +92,7 @@ pub(super) async fn delete_agent(
     let mut violations = Violations::new();
     let name = read::name(&mut violations, "name", &request.name);
     violations.into_result(())?;
-    let change = change(call, ("", false), &request.change_id)?;
+    let change = change(call, (&request.etag, false), &request.change_id)?;
     app.delete_agent(call.tenant(), &name, change).await?;
     Ok(DeleteAgentResponse {})
 }

@@ -93,7 +93,7 @@ pub(super) async fn delete_team(
     let mut violations = Violations::new();
     let name = read::name(&mut violations, "name", &request.name);
     violations.into_result(())?;
-    let change = change(call, ("", false), &request.change_id)?;
+    let change = change(call, (&request.etag, false), &request.change_id)?;
     app.delete_team(call.tenant(), &name, change).await?;
     Ok(DeleteTeamResponse {})
 }

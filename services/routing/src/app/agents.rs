@@ -16,16 +16,18 @@ use crate::store::{agent, policy as ties, stir};
 const NEW: Seat = Seat { presence: Presence::Offline, load: 0, capacity: 1, last_offer_us: None };
 
 impl App {
+    /// Saves an agent of a team that exists, or is assumed to: a check may come before the team.
     pub(crate) async fn save_agent(
         &self,
         tenant: TenantId,
         name: &str,
         body: &Agent,
-        change: Change<'_>,
+        (change, assumed_teams): (Change<'_>, &[String]),
     ) -> Result<(Saved, Seat), Error> {
+        let is_assumed = assumed_teams.contains(&body.team);
         let saved = ::store::transaction!(&self.database, async |connection| {
             let team = [(tenant, body.team.as_str())];
-            if ties::hold::<Team>(connection, &team).await?.is_empty() {
+            if !is_assumed && ties::hold::<Team>(connection, &team).await?.is_empty() {
                 return Err(Error::Invalid(Violations::of("agent.team", "does not exist")));
             }
             let saved = resource::upsert(connection, tenant, name, body, change).await?;

@@ -26,6 +26,8 @@ pub(super) async fn upsert(
     let Some(policy) = request.policy else { return Err(parse::missing("policy")) };
     let mut violations = Violations::new();
     parse::name("policy.name", &policy.name, &mut violations);
+    let given = (request.assumed_traits, request.validate_only);
+    let assumed = parse::assumed(given, &mut violations);
     let learning = match policy.learning() {
         LearningMode::On => Learning::On,
         LearningMode::Frozen => Learning::Frozen,
@@ -46,6 +48,7 @@ pub(super) async fn upsert(
         spec,
         etag: parse::etag(request.etag),
         validate_only: request.validate_only,
+        assumed,
         author: call.principal().subject.clone(),
         change_id: request.change_id,
     };
@@ -71,7 +74,8 @@ pub(super) async fn delete(
     request: DeleteModelPolicyRequest,
 ) -> Result<DeleteModelPolicyResponse, Error> {
     let origin = Origin::new(&call.principal().subject, &request.change_id)?;
-    app.delete_model(call.tenant(), &request.name, origin).await?;
+    let etag = parse::etag(request.etag);
+    app.delete_model(call.tenant(), &request.name, etag.as_deref(), origin).await?;
     Ok(DeleteModelPolicyResponse {})
 }
 

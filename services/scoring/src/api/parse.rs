@@ -4,11 +4,12 @@ use ::store::page_token::Scope;
 use ::store::resource::{Saved, Stored};
 use ::store::{Resource, TokenSealer};
 use contracts::common::v1::ResourceMeta;
+use contracts::profile::v1::TraitDefinition;
 use contracts::scoring::v1::Threshold;
 use kernel::{CustomerId, TenantId, Violations, page};
 use prost_types::Timestamp;
 
-use crate::domain::ThresholdSpec;
+use crate::domain::{ThresholdSpec, TraitKind};
 use crate::error::Error;
 
 /// 0001-01-01 and the second after 9999-12-31, as `google.protobuf.Timestamp` says.
@@ -47,6 +48,22 @@ pub(super) fn name(field: &str, name: &str, violations: &mut Violations) {
 /// A required sub-message that is missing.
 pub(super) fn missing(field: &str) -> Error {
     Violations::of(field, "must be set").into()
+}
+
+/// The attributes that a check takes as declared; personal ones are not to be read.
+pub(super) fn assumed(
+    (traits, validate_only): (Vec<TraitDefinition>, bool),
+    violations: &mut Violations,
+) -> Vec<(String, Option<TraitKind>)> {
+    if !traits.is_empty() && !validate_only {
+        violations.add("assumed_traits", "must be empty unless validate_only is set");
+    }
+    let kind = |number: i32| TraitKind::from_number(i16::try_from(number).ok()?);
+    let read = |one: TraitDefinition| {
+        let kind = kind(one.r#type).filter(|_| !one.personal);
+        (one.name, kind)
+    };
+    traits.into_iter().map(read).collect()
 }
 
 pub(super) fn etag(etag: String) -> Option<String> {

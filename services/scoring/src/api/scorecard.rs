@@ -26,6 +26,8 @@ pub(super) async fn upsert(
     let Some(card) = request.scorecard else { return Err(parse::missing("scorecard")) };
     let mut violations = Violations::new();
     parse::name("scorecard.name", &card.name, &mut violations);
+    let given = (request.assumed_traits, request.validate_only);
+    let assumed = parse::assumed(given, &mut violations);
     let spec = ScorecardSpec {
         base_points: card.base_points,
         rules: card.rules.into_iter().map(rule).collect(),
@@ -38,6 +40,7 @@ pub(super) async fn upsert(
         spec,
         etag: parse::etag(request.etag),
         validate_only: request.validate_only,
+        assumed,
         author: call.principal().subject.clone(),
         change_id: request.change_id,
     };
@@ -91,7 +94,8 @@ pub(super) async fn delete(
     request: DeleteScorecardRequest,
 ) -> Result<DeleteScorecardResponse, Error> {
     let origin = Origin::new(&call.principal().subject, &request.change_id)?;
-    app.delete_scorecard(call.tenant(), &request.name, origin).await?;
+    let etag = parse::etag(request.etag);
+    app.delete_scorecard(call.tenant(), &request.name, etag.as_deref(), origin).await?;
     Ok(DeleteScorecardResponse {})
 }
 

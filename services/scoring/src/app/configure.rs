@@ -12,7 +12,7 @@ use server::Call;
 use sqlx::PgConnection;
 
 use super::App;
-use crate::domain::{Learning, MAX_SCORERS, ModelSpec, ScorecardSpec, TraitSchema};
+use crate::domain::{Learning, MAX_SCORERS, ModelSpec, ScorecardSpec, TraitKind, TraitSchema};
 use crate::error::Error;
 use crate::store::{self, DeclaredTrait};
 
@@ -27,6 +27,8 @@ pub(crate) struct Draft<S> {
     /// The etag that was read, if the caller insists on it.
     pub(crate) etag: Option<String>,
     pub(crate) validate_only: bool,
+    /// What counts as declared for this check, and as what; nothing where it saves.
+    pub(crate) assumed: Vec<(String, Option<TraitKind>)>,
     pub(crate) author: String,
     /// What the caller calls the change, unchecked.
     pub(crate) change_id: String,
@@ -72,7 +74,8 @@ impl App {
         draft: &Draft<ScorecardSpec>,
         found: Violations,
     ) -> Result<Saved, Error> {
-        self.check(call, "scorecard", found, |traits| draft.spec.check(traits)).await?;
+        let check = |traits: TraitSchema| draft.spec.check(&traits.assuming(&draft.assumed));
+        self.check(call, "scorecard", found, check).await?;
         let tenant = call.tenant();
         let saved: Saved = transaction!(&self.database, async |connection| {
             self.save::<_, ModelSpec>(connection, tenant, "scorecard", draft).await
@@ -88,7 +91,8 @@ impl App {
         draft: &Draft<ModelSpec>,
         found: Violations,
     ) -> Result<Saved, Error> {
-        self.check(call, "policy", found, |traits| draft.spec.check(traits)).await?;
+        let check = |traits: TraitSchema| draft.spec.check(&traits.assuming(&draft.assumed));
+        self.check(call, "policy", found, check).await?;
         let tenant = call.tenant();
         let saved: Saved = transaction!(&self.database, async |connection| {
             let saved = self.save::<_, ScorecardSpec>(connection, tenant, "policy", draft).await?;
@@ -108,10 +112,12 @@ impl App {
         &self,
         tenant: TenantId,
         name: &str,
+        etag: Option<&str>,
         origin: Origin<'_>,
     ) -> Result<(), Error> {
+        let change = Change { etag, ..Change::at(self.clock.now()).by(origin) };
         transaction!(&self.database, async |connection| {
-            self.delete::<ScorecardSpec>(connection, tenant, name, origin).await
+            self.delete::<ScorecardSpec>(connection, tenant, name, change).await
         })?;
         self.sweeps.notify_one();
         Ok(())
@@ -122,10 +128,12 @@ impl App {
         &self,
         tenant: TenantId,
         name: &str,
+        etag: Option<&str>,
         origin: Origin<'_>,
     ) -> Result<(), Error> {
+        let change = Change { etag, ..Change::at(self.clock.now()).by(origin) };
         transaction!(&self.database, async |connection| {
-            self.delete::<ModelSpec>(connection, tenant, name, origin).await?;
+            self.delete::<ModelSpec>(connection, tenant, name, change).await?;
             Ok::<(), Error>(store::forget(connection, tenant, name).await?)
         })?;
         self.sweeps.notify_one();
@@ -139,13 +147,13 @@ impl App {
         call: &Call,
         field: &str,
         mut found: Violations,
-        check: impl Fn(&TraitSchema) -> Violations,
+        check: impl Fn(TraitSchema) -> Violations,
     ) -> Result<(), Error> {
         let tenant = call.tenant();
         let pool = self.database.pool();
-        if !check(&store::traits(pool, tenant).await?).is_empty() {
+        if !check(store::traits(pool, tenant).await?).is_empty() {
             self.ask_for_traits(call).await?;
-            found.add_below(field, check(&store::traits(pool, tenant).await?));
+            found.add_below(field, check(store::traits(pool, tenant).await?));
         }
         Ok(found.into_result(())?)
     }
@@ -225,10 +233,9 @@ impl App {
         connection: &mut PgConnection,
         tenant: TenantId,
         name: &str,
-        origin: Origin<'_>,
+        change: Change<'_>,
     ) -> Result<(), Error> {
         store::bump(connection, tenant).await?;
-        let change = Change::at(self.clock.now()).by(origin);
         match resource::delete::<S>(connection, tenant, name, change).await {
             Ok(_) => Ok(store::begin_sweep(connection, tenant).await?),
             Err(::store::Error::NotFound) => Ok(()),

@@ -59,6 +59,17 @@ impl TraitSchema {
         Self(declared.into_iter().collect())
     }
 
+    /// The same, were these declared; those of no kind are not to be read.
+    pub(crate) fn assuming(mut self, assumed: &[(String, Option<TraitKind>)]) -> Self {
+        for (name, kind) in assumed {
+            match kind {
+                Some(kind) => self.0.insert(name.clone(), *kind),
+                None => self.0.remove(name),
+            };
+        }
+        self
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<TraitKind> {
         self.0.get(name).copied()
     }
