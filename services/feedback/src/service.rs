@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::store::{Bell, Cache, Database, KeyRing};
+use ::store::{Bell, Cache, Database, KeyRing, TokenSealer};
 use contracts::feedback::v1::feedback_service_server::FeedbackServiceServer;
 use feed::{Consumer, FeedService, Tail, Upstream, consumer, receipt, retention};
 use prometheus_client::registry::Registry;
@@ -25,7 +25,7 @@ const PACE: Duration = Duration::from_millis(10);
 pub struct Deps {
     /// Its own database, migrated.
     pub database: Database,
-    /// The keys of the suite; this service keeps nothing personal and asks for none.
+    /// The keys of the suite; this service keeps nothing personal and only seals page tokens.
     pub keys: Arc<KeyRing>,
     /// A bell between replicas; [`Cache::disabled`] without Redis.
     pub cache: Cache,
@@ -57,14 +57,17 @@ pub enum Error {
     /// The schema is not the one of this release.
     #[error("the database of feedback is not usable")]
     Schema(#[from] ::store::migrate::Error),
+    /// A key is not one.
+    #[error("the keys are not usable")]
+    Keys(#[source] ::store::Error),
 }
 
 /// Builds the service and starts its background tasks.
 ///
 /// # Errors
-/// When the schema is not the one of this release.
+/// When the schema is not the one of this release, or a key is none.
 pub async fn build(config: Config, deps: Deps, registry: &mut Registry) -> Result<Service, Error> {
-    let Deps { database, cache, drain, peers, .. } = deps;
+    let Deps { database, keys, cache, drain, peers } = deps;
     ::store::migrate::check(&database, crate::MIGRATIONS).await?;
     let (tracker, token) = (drain.tracker(), drain.token());
     let metrics = feed::Metrics::default();
@@ -102,6 +105,7 @@ pub async fn build(config: Config, deps: Deps, registry: &mut Registry) -> Resul
     let api = Api(App {
         outcomes: app::outcome::committer(&keyed, &tail, &drain),
         database: database.clone(),
+        tokens: TokenSealer::new(&keys).map_err(Error::Keys)?,
         arrivals,
         wait_for_demand: config.wait_for_demand(),
         reports: Arc::new(Semaphore::new(config.reports_at_once)),

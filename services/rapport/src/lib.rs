@@ -8,6 +8,7 @@ pub mod bi;
 pub mod cli;
 pub mod client;
 pub mod demo;
+pub mod export;
 pub mod import;
 pub mod ports;
 pub mod settings;

@@ -12,6 +12,7 @@ mod clients;
 mod coverage;
 mod edge;
 mod erasure;
+mod export;
 mod faults;
 mod house;
 mod import;

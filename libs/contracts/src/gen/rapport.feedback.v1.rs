@@ -265,6 +265,48 @@ pub struct Decile {
     #[prost(double, tag = "6")]
     pub lift: f64,
 }
+/// Which page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListOutcomesRequest {
+    /// At most this many; 0 means 50, more than 1,000 means 1,000.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the previous answer; empty for the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of outcomes.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListOutcomesResponse {
+    /// In an order that stays the same.
+    #[prost(message, repeated, tag = "1")]
+    pub outcomes: ::prost::alloc::vec::Vec<ListedOutcome>,
+    /// For the next page; empty if this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// An outcome with what is known of its demand.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListedOutcome {
+    /// What came of it.
+    #[prost(message, optional, tag = "1")]
+    pub outcome: ::core::option::Option<Outcome>,
+    /// The customer; empty once it was erased.
+    #[prost(string, tag = "2")]
+    pub customer_id: ::prost::alloc::string::String,
+    /// The demand's kind.
+    #[prost(string, tag = "3")]
+    pub demand_kind: ::prost::alloc::string::String,
+    /// The team of the agent.
+    #[prost(string, tag = "4")]
+    pub team: ::prost::alloc::string::String,
+    /// The agent.
+    #[prost(string, tag = "5")]
+    pub agent: ::prost::alloc::string::String,
+    /// When the outcome was recorded.
+    #[prost(message, optional, tag = "6")]
+    pub record_time: ::core::option::Option<::prost_types::Timestamp>,
+}
 /// Results of demands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -501,6 +543,36 @@ pub mod feedback_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Lists the outcomes in force, in a fixed order.
+        pub async fn list_outcomes(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListOutcomesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListOutcomesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rapport.feedback.v1.FeedbackService/ListOutcomes",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "rapport.feedback.v1.FeedbackService",
+                        "ListOutcomes",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Counts how demands move through their stages: conversion and time spent.
         pub async fn get_funnel(
             &mut self,
@@ -588,6 +660,14 @@ pub mod feedback_service_server {
             request: tonic::Request<super::RecordSurveyRequest>,
         ) -> std::result::Result<
             tonic::Response<super::RecordSurveyResponse>,
+            tonic::Status,
+        >;
+        /// Lists the outcomes in force, in a fixed order.
+        async fn list_outcomes(
+            &self,
+            request: tonic::Request<super::ListOutcomesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListOutcomesResponse>,
             tonic::Status,
         >;
         /// Counts how demands move through their stages: conversion and time spent.
@@ -761,6 +841,51 @@ pub mod feedback_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = RecordSurveySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rapport.feedback.v1.FeedbackService/ListOutcomes" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListOutcomesSvc<T: FeedbackService>(pub Arc<T>);
+                    impl<
+                        T: FeedbackService,
+                    > tonic::server::UnaryService<super::ListOutcomesRequest>
+                    for ListOutcomesSvc<T> {
+                        type Response = super::ListOutcomesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListOutcomesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FeedbackService>::list_outcomes(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListOutcomesSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

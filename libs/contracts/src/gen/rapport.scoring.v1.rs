@@ -581,6 +581,26 @@ pub struct ListResourceVersionsResponse {
     #[prost(string, tag = "2")]
     pub next_page_token: ::prost::alloc::string::String,
 }
+/// Which page.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListScoresRequest {
+    /// The scores of at most this many customers; 0 means 50, more than 200 means 200.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the previous answer; empty for the first page.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+/// A page of scores.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListScoresResponse {
+    /// By customer id, then by scorer name.
+    #[prost(message, repeated, tag = "1")]
+    pub scores: ::prost::alloc::vec::Vec<Score>,
+    /// For the next page; empty if this is the last.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
 /// Kinds of scorers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -819,6 +839,33 @@ pub mod scoring_service_client {
             req.extensions_mut()
                 .insert(
                     GrpcMethod::new("rapport.scoring.v1.ScoringService", "GetScores"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lists the stored scores of all customers, by customer id.
+        pub async fn list_scores(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListScoresRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListScoresResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rapport.scoring.v1.ScoringService/ListScores",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("rapport.scoring.v1.ScoringService", "ListScores"),
                 );
             self.inner.unary(req, path, codec).await
         }
@@ -1181,6 +1228,14 @@ pub mod scoring_service_server {
             tonic::Response<super::GetScoresResponse>,
             tonic::Status,
         >;
+        /// Lists the stored scores of all customers, by customer id.
+        async fn list_scores(
+            &self,
+            request: tonic::Request<super::ListScoresRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListScoresResponse>,
+            tonic::Status,
+        >;
         /// Accounts for a score: contributions that add up to it exactly. Of a customer now, or of
         /// a score that was used.
         async fn explain_score(
@@ -1475,6 +1530,51 @@ pub mod scoring_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetScoresSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rapport.scoring.v1.ScoringService/ListScores" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListScoresSvc<T: ScoringService>(pub Arc<T>);
+                    impl<
+                        T: ScoringService,
+                    > tonic::server::UnaryService<super::ListScoresRequest>
+                    for ListScoresSvc<T> {
+                        type Response = super::ListScoresResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListScoresRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ScoringService>::list_scores(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListScoresSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

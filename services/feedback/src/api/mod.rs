@@ -1,5 +1,6 @@
 //! gRPC: messages to domain with all violations at once, use case, answer. Decides nothing.
 
+mod list;
 mod outcome;
 mod read;
 mod report;
@@ -54,6 +55,15 @@ impl FeedbackService for Api {
         let survey = survey.map_err(|violations| server::invalid(&violations))?;
         self.0.record_survey(survey).await.map_err(|error| status(&error))?;
         Ok(Response::new(proto::RecordSurveyResponse {}))
+    }
+
+    async fn list_outcomes(
+        &self,
+        request: Request<proto::ListOutcomesRequest>,
+    ) -> Result<Response<proto::ListOutcomesResponse>, Status> {
+        let call = Call::of(&request)?;
+        let answer = list::outcomes(&self.0, &call, &request.into_inner()).await;
+        answer.map(Response::new).map_err(|error| status(&error))
     }
 
     async fn get_funnel(

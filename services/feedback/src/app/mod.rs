@@ -10,7 +10,7 @@ pub(crate) mod survey;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::store::{Bell, Committer, Database};
+use ::store::{Bell, Committer, Database, TokenSealer};
 use tokio::sync::Semaphore;
 
 use crate::domain::outcome::{Outcome, Recording};
@@ -19,6 +19,8 @@ use crate::domain::outcome::{Outcome, Recording};
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     pub(crate) database: Database,
+    /// Of pages.
+    pub(crate) tokens: TokenSealer,
     /// Answers nothing for a demand that is not known.
     pub(crate) outcomes: Committer<Recording, Option<Outcome>>,
     /// Rings when facts have arrived.

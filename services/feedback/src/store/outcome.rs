@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use ::store::Error;
+use ::store::{Database, Error};
+use kernel::TenantId;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
+use uuid::Uuid;
 
 use super::{Keys, key};
 use crate::domain::Key;
@@ -57,6 +59,52 @@ fn statement(row: &PgRow) -> Result<Statement, Error> {
         reason: row.try_get("reason")?,
         event_us: row.try_get("event_us")?,
     })
+}
+
+const PAGE: &str = "select o.*, d.customer_id, d.kind, d.team, d.agent
+    from outcome o join demand_fact d using (tenant_id, shard, demand_id)
+    where o.tenant_id = $1 and (o.shard, o.demand_id) > ($2, $3)
+    order by o.shard, o.demand_id limit $4";
+
+/// An outcome with what is known of its demand.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) key: Key,
+    pub(crate) outcome: Outcome,
+    /// The nil UUID once the customer was erased.
+    pub(crate) customer: Uuid,
+    pub(crate) kind: String,
+    pub(crate) team: String,
+    pub(crate) agent: String,
+}
+
+/// At most `limit` outcomes in force after a key, in the order of their keys.
+pub(crate) async fn after(
+    database: &Database,
+    tenant: TenantId,
+    after: Option<Key>,
+    limit: usize,
+) -> Result<Vec<Listed>, Error> {
+    let (shard, demand) =
+        after.map_or((-1, Uuid::nil()), |key| (key.shard().number(), key.demand.uuid()));
+    let rows = sqlx::query(PAGE)
+        .bind(tenant.uuid())
+        .bind(shard)
+        .bind(demand)
+        .bind(limit as i64)
+        .fetch_all(database.pool())
+        .await?;
+    let listed = |row: &PgRow| {
+        Ok(Listed {
+            key: key(row)?,
+            outcome: outcome(row)?,
+            customer: row.try_get("customer_id")?,
+            kind: row.try_get("kind")?,
+            team: row.try_get("team")?,
+            agent: row.try_get("agent")?,
+        })
+    };
+    rows.iter().map(listed).collect()
 }
 
 const READ_HISTORY: &str = "select h.* from outcome_history h

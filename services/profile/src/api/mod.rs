@@ -3,6 +3,7 @@
 mod event;
 mod ingest;
 mod ledger;
+mod list;
 mod profile;
 mod time;
 mod timeline;
@@ -77,6 +78,24 @@ impl ProfileService for Api {
     ) -> Result<Response<wire::BatchGetProfilesResponse>, Status> {
         let call = Call::of(&request)?;
         answer(profile::batch(&self.app.shared, &call, request.into_inner()).await)
+    }
+
+    async fn list_profiles(
+        &self,
+        request: Request<wire::ListProfilesRequest>,
+    ) -> Result<Response<wire::ListProfilesResponse>, Status> {
+        let call = Call::of(&request)?;
+        let request = request.into_inner();
+        answer(list::plain(&self.app.shared, &self.tokens, &call, &request).await)
+    }
+
+    async fn export_profiles(
+        &self,
+        request: Request<wire::ExportProfilesRequest>,
+    ) -> Result<Response<wire::ExportProfilesResponse>, Status> {
+        let call = Call::of(&request)?;
+        let request = request.into_inner();
+        answer(list::whole(&self.app.shared, &self.tokens, &call, &request).await)
     }
 
     async fn get_timeline(

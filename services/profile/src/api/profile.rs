@@ -71,7 +71,7 @@ pub(super) async fn batch(
     Ok(wire::BatchGetProfilesResponse { profiles })
 }
 
-fn to_wire(profile: &Profile, schema: &Schema, now_us: i64) -> wire::Profile {
+pub(super) fn to_wire(profile: &Profile, schema: &Schema, now_us: i64) -> wire::Profile {
     let state = &profile.behaviour;
     let clear = state.traits().filter(|kept| schema.shows(kept.name(), false));
     let personal = profile.personal.traits().filter(|kept| schema.shows(kept.name(), true));

@@ -5,6 +5,7 @@ mod commit;
 pub(crate) mod declare;
 pub(crate) mod erase;
 pub(crate) mod ingest;
+pub(crate) mod list;
 pub(crate) mod moves;
 pub(crate) mod read;
 mod recognise;

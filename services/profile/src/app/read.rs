@@ -126,7 +126,7 @@ impl Shared {
         Ok(stored)
     }
 
-    async fn opened(
+    pub(super) async fn opened(
         &self,
         tenant: TenantId,
         customer: CustomerId,

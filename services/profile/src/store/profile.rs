@@ -1,7 +1,9 @@
 //! Reading one profile: a customer with its fragments, in one statement and so of one instant.
 
 use ::store::{Database, Error};
+use futures::TryStreamExt as _;
 use kernel::{CustomerId, EvidenceId, Shard, TenantId};
+use sqlx::Row as _;
 use uuid::Uuid;
 
 /// A customer as stored.
@@ -59,6 +61,51 @@ pub(crate) async fn get(
         stored.fragments.sort_unstable_by_key(|part| part.evidence);
     }
     Ok(stored)
+}
+
+/// As [`GET`] for some customers in order; what is personal only where it is wanted.
+const PAGE: &str = "select c.customer_id, c.version, c.behaviour, f.evidence_id,
+        case when c.behaviour is null then f.behaviour end,
+        case when $4 then f.personal end,
+        case when $4 and f.personal is not null then f.wrapped_key end
+    from (select customer_id, version, behaviour from customer
+        where tenant_id = $1 and customer_id > $2 and fragments > 0
+        order by customer_id limit $3) c
+    join fragment f on f.tenant_id = $1 and f.customer_id = c.customer_id and f.version > 0
+    order by c.customer_id, f.evidence_id";
+
+/// At most `limit` customers with events after an id, in the order of their ids.
+pub(crate) async fn after(
+    database: &Database,
+    tenant: TenantId,
+    after: Uuid,
+    limit: usize,
+    with_personal: bool,
+) -> Result<Vec<(CustomerId, Stored)>, Error> {
+    let mut rows = sqlx::query(PAGE)
+        .bind(tenant.uuid())
+        .bind(after)
+        .bind(limit as i64)
+        .bind(with_personal)
+        .fetch(database.pool());
+    let mut found: Vec<(CustomerId, Stored)> = Vec::with_capacity(limit);
+    while let Some(row) = rows.try_next().await? {
+        let customer = CustomerId::new(row.try_get(0)?);
+        if found.last().is_none_or(|(last, _)| *last != customer) {
+            let merged: Option<Vec<u8>> = row.try_get(2)?;
+            let single: Option<Vec<u8>> = row.try_get(4)?;
+            let behaviour = merged.or(single).unwrap_or_default();
+            let version = row.try_get(1)?;
+            found.push((customer, Stored { version, behaviour, fragments: Vec::new() }));
+        }
+        let (personal, key): (Option<Vec<u8>>, Option<Vec<u8>>) =
+            (row.try_get(5)?, row.try_get(6)?);
+        if let Some((_, stored)) = found.last_mut() {
+            let evidence = EvidenceId::new(row.try_get(3)?);
+            stored.fragments.push(Part { evidence, personal: personal.zip(key) });
+        }
+    }
+    Ok(found)
 }
 
 impl Stored {

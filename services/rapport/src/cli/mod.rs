@@ -8,6 +8,7 @@ mod bi_role;
 mod demo;
 mod doctor;
 mod erase;
+mod export;
 mod import;
 mod keys;
 mod migrate;
@@ -62,6 +63,8 @@ enum Command {
     Backup(backup::Arguments),
     /// Bring a backup back as a new data directory.
     Restore(restore::Arguments),
+    /// Write everything of a kind (profiles, scores, demands, outcomes) into a file.
+    Export(export::Arguments),
     /// Make a database role that reads the views of one tenant, for BI tools.
     BiRole(bi_role::Arguments),
     /// Bring a file (CSV, JSON lines, Excel) in as records, events and ledger entries.
@@ -127,6 +130,7 @@ pub async fn run(cli: Cli, context: Context) -> anyhow::Result<()> {
         Command::Apply(arguments) => apply::run(*arguments, context.no_colour()).await,
         Command::Backup(arguments) => backup::run(arguments, context.pg_bin(), layers()?).await,
         Command::Restore(arguments) => restore::run(arguments, context.pg_bin(), layers()?).await,
+        Command::Export(arguments) => export::run(arguments).await,
         Command::BiRole(arguments) => bi_role::run(arguments, context.pg_bin()).await,
         Command::Import(arguments) => import::run(*arguments).await,
         Command::Erase(arguments) => erase::run(arguments).await,

@@ -17,9 +17,9 @@ use contracts::scoring::v1::{
     GetModelPolicyRequest, GetModelPolicyResponse, GetScorecardRequest, GetScorecardResponse,
     GetScoresRequest, GetScoresResponse, ListModelsRequest, ListModelsResponse,
     ListResourceVersionsRequest, ListResourceVersionsResponse, ListScorecardsRequest,
-    ListScorecardsResponse, ScoreCustomerRequest, ScoreCustomerResponse, UpsertModelPolicyRequest,
-    UpsertModelPolicyResponse, UpsertScorecardRequest, UpsertScorecardResponse, WatchScoresRequest,
-    WatchScoresResponse,
+    ListScorecardsResponse, ListScoresRequest, ListScoresResponse, ScoreCustomerRequest,
+    ScoreCustomerResponse, UpsertModelPolicyRequest, UpsertModelPolicyResponse,
+    UpsertScorecardRequest, UpsertScorecardResponse, WatchScoresRequest, WatchScoresResponse,
 };
 use server::{Call, watch::Watch};
 use tonic::{Request, Response, Status};
@@ -55,6 +55,13 @@ impl ScoringService for Api {
         request: Request<BatchScoreRequest>,
     ) -> Result<Response<BatchScoreResponse>, Status> {
         answer!(self, request, score::batch_score)
+    }
+
+    async fn list_scores(
+        &self,
+        request: Request<ListScoresRequest>,
+    ) -> Result<Response<ListScoresResponse>, Status> {
+        answer!(self, request, score::list)
     }
 
     async fn get_scores(

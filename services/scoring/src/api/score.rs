@@ -2,15 +2,18 @@
 
 use contracts::scoring::v1::{
     BatchScoreRequest, BatchScoreResponse, Contribution, GetScoresRequest, GetScoresResponse,
-    Score, ScoreCustomerRequest, ScoreCustomerResponse, ScorerKind,
+    ListScoresRequest, ListScoresResponse, Score, ScoreCustomerRequest, ScoreCustomerResponse,
+    ScorerKind,
 };
 use kernel::Violations;
+use prost::Message as _;
 use server::Call;
 
 use super::parse;
 use crate::app::{Answered, App, Ask};
 use crate::domain::{self, Kind, Scored, Standing};
 use crate::error::Error;
+use crate::store::{self, Subject};
 
 const MAX_BATCH: usize = 100;
 const MAX_NAMED_SCORERS: usize = 100;
@@ -79,7 +82,12 @@ pub(super) async fn get_scores(
     let customer = parse::customer("customer_id", &request.customer_id, &mut violations);
     let Some(customer) = customer else { return Err(violations.into()) };
     let subject = app.stored(call.tenant(), customer).await?;
-    let stored = |standing: &Standing| Score {
+    Ok(GetScoresResponse { scores: stored(&subject).collect() })
+}
+
+/// The scores as they are kept.
+fn stored(subject: &Subject) -> impl Iterator<Item = Score> {
+    subject.scores.iter().map(|standing: &Standing| Score {
         customer_id: subject.key.customer.to_string(),
         scorer: standing.scorer.clone(),
         kind: kind(standing.kind).into(),
@@ -90,8 +98,42 @@ pub(super) async fn get_scores(
         as_of_time: Some(parse::timestamp(subject.scored_us)),
         profile_version: subject.profile_version,
         top_reasons: standing.reasons.iter().map(contribution).collect(),
-    };
-    Ok(GetScoresResponse { scores: subject.scores.iter().map(stored).collect() })
+    })
+}
+
+const LIST: &str = "rapport.scoring.v1.ScoringService/ListScores";
+/// Customers that one look at the database reads.
+const MOST: usize = 200;
+/// An answer that is at least so long is the whole page: clients take 4 MiB.
+const LONG_BYTES: usize = 2 << 20;
+
+pub(super) async fn list(
+    app: &App,
+    call: &Call,
+    request: ListScoresRequest,
+) -> Result<ListScoresResponse, Error> {
+    let tenant = call.tenant();
+    let asked = (request.page_size, request.page_token.as_str());
+    let page = parse::page(&app.tokens, tenant, LIST, asked)?;
+    let size = page.size.min(MOST);
+    let after = page.after.parse().unwrap_or_default();
+    let mut subjects = store::scored_after(app.database.pool(), tenant, after, size + 1).await?;
+    let mut more = parse::cut(&mut subjects, size);
+    let (mut scores, mut bytes, mut last) = (Vec::new(), 0, None);
+    for (position, subject) in subjects.iter().enumerate() {
+        last = Some(subject.key.customer.to_string());
+        for score in stored(subject) {
+            bytes += score.encoded_len();
+            scores.push(score);
+        }
+        if bytes >= LONG_BYTES && position + 1 < subjects.len() {
+            more = true;
+            break;
+        }
+    }
+    let last = last.as_deref().filter(|_| more);
+    let next_page_token = parse::next_page(&app.tokens, tenant, LIST, last)?;
+    Ok(ListScoresResponse { scores, next_page_token })
 }
 
 fn check_scorers(scorers: &[String], violations: &mut Violations) {

@@ -19,7 +19,9 @@ pub(crate) use ruleset::{
     DeclaredTrait, apply_traits, begin_sweep, bump, hold, next_sweep, sweep_on, sweep_position,
     traits,
 };
-pub(crate) use subject::{Key, Reading, Subject, known, lock, read, read_many, snapshot, write};
+pub(crate) use subject::{
+    Key, Reading, Subject, after as scored_after, known, lock, read, read_many, snapshot, write,
+};
 pub(crate) use usage::{Answer, NewUse, Use, find as find_use, insert as insert_uses};
 
 use kernel::{CustomerId, TenantId};

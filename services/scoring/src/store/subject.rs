@@ -271,6 +271,22 @@ pub(crate) async fn read(
     read_many(pool, tenant, &[customer]).await
 }
 
+const PAGE: &str = "select * from subject
+    where tenant_id = $1 and customer_id > $2 and score_version > 0 and not erased
+        and redirect_into is null
+    order by customer_id limit $3";
+
+/// At most `limit` customers with scores after an id, in the order of their ids.
+pub(crate) async fn after(
+    pool: &PgPool,
+    tenant: TenantId,
+    after: Uuid,
+    limit: usize,
+) -> Result<Vec<Subject>, Error> {
+    let query = sqlx::query(PAGE).bind(tenant.uuid()).bind(after).bind(limit as i64);
+    subjects(query.fetch_all(pool).await?)
+}
+
 const SNAPSHOT: &str = "select * from subject
     where (tenant_id, customer_id) > ($1, $2) and shard = any($3) and score_version > 0
         and not erased

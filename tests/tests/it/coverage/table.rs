@@ -148,6 +148,12 @@ table! {
     "rapport.profile.v1.ProfileService/GetTrait" => NotFound, |it| {
         profile::GetTraitRequest { name: it.trait_name.clone() }
     };
+    "rapport.profile.v1.ProfileService/ListProfiles" => Ok, |_| {
+        profile::ListProfilesRequest::default()
+    };
+    "rapport.profile.v1.ProfileService/ExportProfiles" => Ok, |_| {
+        profile::ExportProfilesRequest::default()
+    };
     "rapport.profile.v1.ProfileService/ListTraits" => Ok, |_| {
         profile::ListTraitsRequest::default()
     };
@@ -158,6 +164,9 @@ table! {
     // -- scoring --
     "rapport.scoring.v1.ScoringService/ListResourceVersions" => Ok, |it| {
         scoring::ListResourceVersionsRequest { name: it.team.clone(), ..Default::default() }
+    };
+    "rapport.scoring.v1.ScoringService/ListScores" => Ok, |_| {
+        scoring::ListScoresRequest::default()
     };
     "rapport.scoring.v1.ScoringService/ScoreCustomer" => NotFound, |it| {
         scoring::ScoreCustomerRequest {
@@ -338,6 +347,9 @@ table! {
             score: 5,
             ..Default::default()
         }
+    };
+    "rapport.feedback.v1.FeedbackService/ListOutcomes" => Ok, |_| {
+        feedback::ListOutcomesRequest::default()
     };
     "rapport.feedback.v1.FeedbackService/GetFunnel" => Ok, |it| feedback::GetFunnelRequest {
         team: it.team.clone(),

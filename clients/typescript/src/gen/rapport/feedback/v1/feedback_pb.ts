@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rapport/feedback/v1/feedback.proto.
  */
 export const file_rapport_feedback_v1_feedback: GenFile = /*@__PURE__*/
-  fileDesc("CiJyYXBwb3J0L2ZlZWRiYWNrL3YxL2ZlZWRiYWNrLnByb3RvEhNyYXBwb3J0LmZlZWRiYWNrLnYxIsABChRSZWNvcmRPdXRjb21lUmVxdWVzdBIRCglkZW1hbmRfaWQYASABKAkSMgoGcmVzdWx0GAIgASgOMiIucmFwcG9ydC5mZWVkYmFjay52MS5PdXRjb21lUmVzdWx0EiEKBXZhbHVlGAMgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSDgoGcmVhc29uGAQgASgJEi4KCmV2ZW50X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkYKFVJlY29yZE91dGNvbWVSZXNwb25zZRItCgdvdXRjb21lGAEgASgLMhwucmFwcG9ydC5mZWVkYmFjay52MS5PdXRjb21lIsQBCgdPdXRjb21lEhEKCWRlbWFuZF9pZBgBIAEoCRIyCgZyZXN1bHQYAiABKA4yIi5yYXBwb3J0LmZlZWRiYWNrLnYxLk91dGNvbWVSZXN1bHQSIQoFdmFsdWUYAyABKAsyEi5nb29nbGUudHlwZS5Nb25leRIOCgZyZWFzb24YBCABKAkSLgoKZXZlbnRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHdmVyc2lvbhgGIAEoAyKpAQoTUmVjb3JkU3VydmV5UmVxdWVzdBIRCglzdXJ2ZXlfaWQYASABKAkSEQoJZGVtYW5kX2lkGAIgASgJEi0KBGtpbmQYAyABKA4yHy5yYXBwb3J0LmZlZWRiYWNrLnYxLlN1cnZleUtpbmQSDQoFc2NvcmUYBCABKAUSLgoKZXZlbnRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiFgoUUmVjb3JkU3VydmV5UmVzcG9uc2UikwEKEEdldEZ1bm5lbFJlcXVlc3QSLgoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2RlbWFuZF9raW5kGAMgASgJEgwKBHRlYW0YBCABKAkirQEKEUdldEZ1bm5lbFJlc3BvbnNlEjAKBnN0YWdlcxgBIAMoCzIgLnJhcHBvcnQuZmVlZGJhY2sudjEuRnVubmVsU3RhZ2USMQoHcmVzdWx0cxgCIAMoCzIgLnJhcHBvcnQuZmVlZGJhY2sudjEuUmVzdWx0Q291bnQSMwoHc3VydmV5cxgDIAEoCzIiLnJhcHBvcnQuZmVlZGJhY2sudjEuU3VydmV5U3VtbWFyeSKcAQoLRnVubmVsU3RhZ2USDAoEbmFtZRgBIAEoCRIPCgdyZWFjaGVkGAIgASgDEhIKCmNvbnZlcnNpb24YAyABKAESLAoJZHdlbGxfcDUwGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiwKCWR3ZWxsX3A5MBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJzCgtSZXN1bHRDb3VudBIyCgZyZXN1bHQYASABKA4yIi5yYXBwb3J0LmZlZWRiYWNrLnYxLk91dGNvbWVSZXN1bHQSDQoFY291bnQYAiABKAMSIQoFdmFsdWUYAyADKAsyEi5nb29nbGUudHlwZS5Nb25leSJ6Cg1TdXJ2ZXlTdW1tYXJ5EhMKC25wc19hbnN3ZXJzGAEgASgDEhAKA25wcxgCIAEoAUgAiAEBEhQKDGNzYXRfYW5zd2VycxgDIAEoAxIWCgljc2F0X21lYW4YBCABKAFIAYgBAUIGCgRfbnBzQgwKCl9jc2F0X21lYW4i0gEKFUdldE1vZGVsUmVwb3J0UmVxdWVzdBIOCgZzY29yZXIYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2RlbWFuZF9raW5kGAQgASgJEhoKEm1pbl9zY29yZXJfdmVyc2lvbhgFIAEoAxIaChJtYXhfc2NvcmVyX3ZlcnNpb24YBiABKAMijAIKFkdldE1vZGVsUmVwb3J0UmVzcG9uc2USDgoGbGFiZWxzGAEgASgDEhEKCXBvc2l0aXZlcxgCIAEoAxIPCgd3YWl0aW5nGAMgASgDEhAKA2F1YxgEIAEoAUgAiAEBEhUKCGxvZ19sb3NzGAUgASgBSAGIAQESEgoFYnJpZXIYBiABKAFIAogBARIeChFjYWxpYnJhdGlvbl9lcnJvchgHIAEoAUgDiAEBEiwKB2RlY2lsZXMYCCADKAsyGy5yYXBwb3J0LmZlZWRiYWNrLnYxLkRlY2lsZUIGCgRfYXVjQgsKCV9sb2dfbG9zc0IICgZfYnJpZXJCFAoSX2NhbGlicmF0aW9uX2Vycm9yIpUBCgZEZWNpbGUSDgoGbGFiZWxzGAEgASgDEhEKCXBvc2l0aXZlcxgCIAEoAxISCgptZWFuX3ZhbHVlGAMgASgBEh0KEG1lYW5fcHJvYmFiaWxpdHkYBCABKAFIAIgBARISCgpjb252ZXJzaW9uGAUgASgBEgwKBGxpZnQYBiABKAFCEwoRX21lYW5fcHJvYmFiaWxpdHkqzwEKDU91dGNvbWVSZXN1bHQSHgoaT1VUQ09NRV9SRVNVTFRfVU5TUEVDSUZJRUQQABIWChJPVVRDT01FX1JFU1VMVF9XT04QARIXChNPVVRDT01FX1JFU1VMVF9MT1NUEAISGQoVT1VUQ09NRV9SRVNVTFRfU09MVkVEEAMSGwoXT1VUQ09NRV9SRVNVTFRfVU5TT0xWRUQQBBIXChNPVVRDT01FX1JFU1VMVF9TUEFNEAUSHAoYT1VUQ09NRV9SRVNVTFRfTk9fQU5TV0VSEAYqVAoKU3VydmV5S2luZBIbChdTVVJWRVlfS0lORF9VTlNQRUNJRklFRBAAEhMKD1NVUlZFWV9LSU5EX05QUxABEhQKEFNVUlZFWV9LSU5EX0NTQVQQAjKIBAoPRmVlZGJhY2tTZXJ2aWNlEn8KDVJlY29yZE91dGNvbWUSKS5yYXBwb3J0LmZlZWRiYWNrLnYxLlJlY29yZE91dGNvbWVSZXF1ZXN0GioucmFwcG9ydC5mZWVkYmFjay52MS5SZWNvcmRPdXRjb21lUmVzcG9uc2UiF5ACAoq1GBAKDmZlZWRiYWNrOndyaXRlEnwKDFJlY29yZFN1cnZleRIoLnJhcHBvcnQuZmVlZGJhY2sudjEuUmVjb3JkU3VydmV5UmVxdWVzdBopLnJhcHBvcnQuZmVlZGJhY2sudjEuUmVjb3JkU3VydmV5UmVzcG9uc2UiF5ACAoq1GBAKDmZlZWRiYWNrOndyaXRlEnIKCUdldEZ1bm5lbBIlLnJhcHBvcnQuZmVlZGJhY2sudjEuR2V0RnVubmVsUmVxdWVzdBomLnJhcHBvcnQuZmVlZGJhY2sudjEuR2V0RnVubmVsUmVzcG9uc2UiFpACAYq1GA8KDWZlZWRiYWNrOnJlYWQSgQEKDkdldE1vZGVsUmVwb3J0EioucmFwcG9ydC5mZWVkYmFjay52MS5HZXRNb2RlbFJlcG9ydFJlcXVlc3QaKy5yYXBwb3J0LmZlZWRiYWNrLnYxLkdldE1vZGVsUmVwb3J0UmVzcG9uc2UiFpACAYq1GA8KDWZlZWRiYWNrOnJlYWRiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_google_type_money, file_rapport_common_v1_auth]);
+  fileDesc("CiJyYXBwb3J0L2ZlZWRiYWNrL3YxL2ZlZWRiYWNrLnByb3RvEhNyYXBwb3J0LmZlZWRiYWNrLnYxIsABChRSZWNvcmRPdXRjb21lUmVxdWVzdBIRCglkZW1hbmRfaWQYASABKAkSMgoGcmVzdWx0GAIgASgOMiIucmFwcG9ydC5mZWVkYmFjay52MS5PdXRjb21lUmVzdWx0EiEKBXZhbHVlGAMgASgLMhIuZ29vZ2xlLnR5cGUuTW9uZXkSDgoGcmVhc29uGAQgASgJEi4KCmV2ZW50X3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkYKFVJlY29yZE91dGNvbWVSZXNwb25zZRItCgdvdXRjb21lGAEgASgLMhwucmFwcG9ydC5mZWVkYmFjay52MS5PdXRjb21lIsQBCgdPdXRjb21lEhEKCWRlbWFuZF9pZBgBIAEoCRIyCgZyZXN1bHQYAiABKA4yIi5yYXBwb3J0LmZlZWRiYWNrLnYxLk91dGNvbWVSZXN1bHQSIQoFdmFsdWUYAyABKAsyEi5nb29nbGUudHlwZS5Nb25leRIOCgZyZWFzb24YBCABKAkSLgoKZXZlbnRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHdmVyc2lvbhgGIAEoAyKpAQoTUmVjb3JkU3VydmV5UmVxdWVzdBIRCglzdXJ2ZXlfaWQYASABKAkSEQoJZGVtYW5kX2lkGAIgASgJEi0KBGtpbmQYAyABKA4yHy5yYXBwb3J0LmZlZWRiYWNrLnYxLlN1cnZleUtpbmQSDQoFc2NvcmUYBCABKAUSLgoKZXZlbnRfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiFgoUUmVjb3JkU3VydmV5UmVzcG9uc2UikwEKEEdldEZ1bm5lbFJlcXVlc3QSLgoKc3RhcnRfdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2RlbWFuZF9raW5kGAMgASgJEgwKBHRlYW0YBCABKAkirQEKEUdldEZ1bm5lbFJlc3BvbnNlEjAKBnN0YWdlcxgBIAMoCzIgLnJhcHBvcnQuZmVlZGJhY2sudjEuRnVubmVsU3RhZ2USMQoHcmVzdWx0cxgCIAMoCzIgLnJhcHBvcnQuZmVlZGJhY2sudjEuUmVzdWx0Q291bnQSMwoHc3VydmV5cxgDIAEoCzIiLnJhcHBvcnQuZmVlZGJhY2sudjEuU3VydmV5U3VtbWFyeSKcAQoLRnVubmVsU3RhZ2USDAoEbmFtZRgBIAEoCRIPCgdyZWFjaGVkGAIgASgDEhIKCmNvbnZlcnNpb24YAyABKAESLAoJZHdlbGxfcDUwGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiwKCWR3ZWxsX3A5MBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJzCgtSZXN1bHRDb3VudBIyCgZyZXN1bHQYASABKA4yIi5yYXBwb3J0LmZlZWRiYWNrLnYxLk91dGNvbWVSZXN1bHQSDQoFY291bnQYAiABKAMSIQoFdmFsdWUYAyADKAsyEi5nb29nbGUudHlwZS5Nb25leSJ6Cg1TdXJ2ZXlTdW1tYXJ5EhMKC25wc19hbnN3ZXJzGAEgASgDEhAKA25wcxgCIAEoAUgAiAEBEhQKDGNzYXRfYW5zd2VycxgDIAEoAxIWCgljc2F0X21lYW4YBCABKAFIAYgBAUIGCgRfbnBzQgwKCl9jc2F0X21lYW4i0gEKFUdldE1vZGVsUmVwb3J0UmVxdWVzdBIOCgZzY29yZXIYASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2RlbWFuZF9raW5kGAQgASgJEhoKEm1pbl9zY29yZXJfdmVyc2lvbhgFIAEoAxIaChJtYXhfc2NvcmVyX3ZlcnNpb24YBiABKAMijAIKFkdldE1vZGVsUmVwb3J0UmVzcG9uc2USDgoGbGFiZWxzGAEgASgDEhEKCXBvc2l0aXZlcxgCIAEoAxIPCgd3YWl0aW5nGAMgASgDEhAKA2F1YxgEIAEoAUgAiAEBEhUKCGxvZ19sb3NzGAUgASgBSAGIAQESEgoFYnJpZXIYBiABKAFIAogBARIeChFjYWxpYnJhdGlvbl9lcnJvchgHIAEoAUgDiAEBEiwKB2RlY2lsZXMYCCADKAsyGy5yYXBwb3J0LmZlZWRiYWNrLnYxLkRlY2lsZUIGCgRfYXVjQgsKCV9sb2dfbG9zc0IICgZfYnJpZXJCFAoSX2NhbGlicmF0aW9uX2Vycm9yIpUBCgZEZWNpbGUSDgoGbGFiZWxzGAEgASgDEhEKCXBvc2l0aXZlcxgCIAEoAxISCgptZWFuX3ZhbHVlGAMgASgBEh0KEG1lYW5fcHJvYmFiaWxpdHkYBCABKAFIAIgBARISCgpjb252ZXJzaW9uGAUgASgBEgwKBGxpZnQYBiABKAFCEwoRX21lYW5fcHJvYmFiaWxpdHkiPAoTTGlzdE91dGNvbWVzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJlChRMaXN0T3V0Y29tZXNSZXNwb25zZRI0CghvdXRjb21lcxgBIAMoCzIiLnJhcHBvcnQuZmVlZGJhY2sudjEuTGlzdGVkT3V0Y29tZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkitgEKDUxpc3RlZE91dGNvbWUSLQoHb3V0Y29tZRgBIAEoCzIcLnJhcHBvcnQuZmVlZGJhY2sudjEuT3V0Y29tZRITCgtjdXN0b21lcl9pZBgCIAEoCRITCgtkZW1hbmRfa2luZBgDIAEoCRIMCgR0ZWFtGAQgASgJEg0KBWFnZW50GAUgASgJEi8KC3JlY29yZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCrPAQoNT3V0Y29tZVJlc3VsdBIeChpPVVRDT01FX1JFU1VMVF9VTlNQRUNJRklFRBAAEhYKEk9VVENPTUVfUkVTVUxUX1dPThABEhcKE09VVENPTUVfUkVTVUxUX0xPU1QQAhIZChVPVVRDT01FX1JFU1VMVF9TT0xWRUQQAxIbChdPVVRDT01FX1JFU1VMVF9VTlNPTFZFRBAEEhcKE09VVENPTUVfUkVTVUxUX1NQQU0QBRIcChhPVVRDT01FX1JFU1VMVF9OT19BTlNXRVIQBipUCgpTdXJ2ZXlLaW5kEhsKF1NVUlZFWV9LSU5EX1VOU1BFQ0lGSUVEEAASEwoPU1VSVkVZX0tJTkRfTlBTEAESFAoQU1VSVkVZX0tJTkRfQ1NBVBACMoUFCg9GZWVkYmFja1NlcnZpY2USfwoNUmVjb3JkT3V0Y29tZRIpLnJhcHBvcnQuZmVlZGJhY2sudjEuUmVjb3JkT3V0Y29tZVJlcXVlc3QaKi5yYXBwb3J0LmZlZWRiYWNrLnYxLlJlY29yZE91dGNvbWVSZXNwb25zZSIXkAICirUYEAoOZmVlZGJhY2s6d3JpdGUSfAoMUmVjb3JkU3VydmV5EigucmFwcG9ydC5mZWVkYmFjay52MS5SZWNvcmRTdXJ2ZXlSZXF1ZXN0GikucmFwcG9ydC5mZWVkYmFjay52MS5SZWNvcmRTdXJ2ZXlSZXNwb25zZSIXkAICirUYEAoOZmVlZGJhY2s6d3JpdGUSewoMTGlzdE91dGNvbWVzEigucmFwcG9ydC5mZWVkYmFjay52MS5MaXN0T3V0Y29tZXNSZXF1ZXN0GikucmFwcG9ydC5mZWVkYmFjay52MS5MaXN0T3V0Y29tZXNSZXNwb25zZSIWkAIBirUYDwoNZmVlZGJhY2s6cmVhZBJyCglHZXRGdW5uZWwSJS5yYXBwb3J0LmZlZWRiYWNrLnYxLkdldEZ1bm5lbFJlcXVlc3QaJi5yYXBwb3J0LmZlZWRiYWNrLnYxLkdldEZ1bm5lbFJlc3BvbnNlIhaQAgGKtRgPCg1mZWVkYmFjazpyZWFkEoEBCg5HZXRNb2RlbFJlcG9ydBIqLnJhcHBvcnQuZmVlZGJhY2sudjEuR2V0TW9kZWxSZXBvcnRSZXF1ZXN0GisucmFwcG9ydC5mZWVkYmFjay52MS5HZXRNb2RlbFJlcG9ydFJlc3BvbnNlIhaQAgGKtRgPCg1mZWVkYmFjazpyZWFkYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_google_type_money, file_rapport_common_v1_auth]);
 
 /**
  * What came of a demand.
@@ -595,6 +595,118 @@ export const DecileSchema: GenMessage<Decile> = /*@__PURE__*/
   messageDesc(file_rapport_feedback_v1_feedback, 12);
 
 /**
+ * Which page.
+ *
+ * @generated from message rapport.feedback.v1.ListOutcomesRequest
+ */
+export type ListOutcomesRequest = Message<"rapport.feedback.v1.ListOutcomesRequest"> & {
+  /**
+   * At most this many; 0 means 50, more than 1,000 means 1,000.
+   *
+   * @generated from field: int32 page_size = 1;
+   */
+  pageSize: number;
+
+  /**
+   * From the previous answer; empty for the first page.
+   *
+   * @generated from field: string page_token = 2;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message rapport.feedback.v1.ListOutcomesRequest.
+ * Use `create(ListOutcomesRequestSchema)` to create a new message.
+ */
+export const ListOutcomesRequestSchema: GenMessage<ListOutcomesRequest> = /*@__PURE__*/
+  messageDesc(file_rapport_feedback_v1_feedback, 13);
+
+/**
+ * A page of outcomes.
+ *
+ * @generated from message rapport.feedback.v1.ListOutcomesResponse
+ */
+export type ListOutcomesResponse = Message<"rapport.feedback.v1.ListOutcomesResponse"> & {
+  /**
+   * In an order that stays the same.
+   *
+   * @generated from field: repeated rapport.feedback.v1.ListedOutcome outcomes = 1;
+   */
+  outcomes: ListedOutcome[];
+
+  /**
+   * For the next page; empty if this is the last.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message rapport.feedback.v1.ListOutcomesResponse.
+ * Use `create(ListOutcomesResponseSchema)` to create a new message.
+ */
+export const ListOutcomesResponseSchema: GenMessage<ListOutcomesResponse> = /*@__PURE__*/
+  messageDesc(file_rapport_feedback_v1_feedback, 14);
+
+/**
+ * An outcome with what is known of its demand.
+ *
+ * @generated from message rapport.feedback.v1.ListedOutcome
+ */
+export type ListedOutcome = Message<"rapport.feedback.v1.ListedOutcome"> & {
+  /**
+   * What came of it.
+   *
+   * @generated from field: rapport.feedback.v1.Outcome outcome = 1;
+   */
+  outcome?: Outcome;
+
+  /**
+   * The customer; empty once it was erased.
+   *
+   * @generated from field: string customer_id = 2;
+   */
+  customerId: string;
+
+  /**
+   * The demand's kind.
+   *
+   * @generated from field: string demand_kind = 3;
+   */
+  demandKind: string;
+
+  /**
+   * The team of the agent.
+   *
+   * @generated from field: string team = 4;
+   */
+  team: string;
+
+  /**
+   * The agent.
+   *
+   * @generated from field: string agent = 5;
+   */
+  agent: string;
+
+  /**
+   * When the outcome was recorded.
+   *
+   * @generated from field: google.protobuf.Timestamp record_time = 6;
+   */
+  recordTime?: Timestamp;
+};
+
+/**
+ * Describes the message rapport.feedback.v1.ListedOutcome.
+ * Use `create(ListedOutcomeSchema)` to create a new message.
+ */
+export const ListedOutcomeSchema: GenMessage<ListedOutcome> = /*@__PURE__*/
+  messageDesc(file_rapport_feedback_v1_feedback, 15);
+
+/**
  * Results of demands.
  *
  * @generated from enum rapport.feedback.v1.OutcomeResult
@@ -717,6 +829,16 @@ export const FeedbackService: GenService<{
     methodKind: "unary";
     input: typeof RecordSurveyRequestSchema;
     output: typeof RecordSurveyResponseSchema;
+  },
+  /**
+   * Lists the outcomes in force, in a fixed order.
+   *
+   * @generated from rpc rapport.feedback.v1.FeedbackService.ListOutcomes
+   */
+  listOutcomes: {
+    methodKind: "unary";
+    input: typeof ListOutcomesRequestSchema;
+    output: typeof ListOutcomesResponseSchema;
   },
   /**
    * Counts how demands move through their stages: conversion and time spent.

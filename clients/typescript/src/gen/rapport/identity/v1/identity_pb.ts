@@ -893,7 +893,7 @@ export type UpsertIdentityRulesRequest = Message<"rapport.identity.v1.UpsertIden
   rules?: IdentityRules;
 
   /**
-   * The `meta.etag` that was read; empty to overwrite whatever is there.
+   * The `meta.etag` that was read; `0` if there must be none yet; empty to overwrite whatever is there.
    *
    * @generated from field: string etag = 2;
    */
