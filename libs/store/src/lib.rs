@@ -51,6 +51,7 @@
 pub mod bell;
 pub mod blind;
 pub mod cache;
+mod change;
 pub mod committer;
 pub mod database;
 pub mod envelope;

@@ -84,7 +84,7 @@ async fn an_erased_customer_leaves_ids_and_times_only_and_comes_back_as_somebody
     let request_id = Uuid::new_v4().to_string();
     let erased = client.erase_as(by.clone(), &request_id, false).await.unwrap();
     assert_eq!(erased.customer_id, first.customer_id);
-    assert_eq!(erased.merged_customer_ids, [other.customer_id.clone()]);
+    assert_eq!(erased.merged_customer_ids, std::slice::from_ref(&other.customer_id));
     assert_eq!((erased.evidence_count, erased.state()), (2, ErasureState::Pending));
     assert_eq!(erased.receipts.len(), 5);
 

@@ -100,7 +100,7 @@ async fn nothing_of_an_erased_customer_is_left_and_nothing_late_brings_it_back()
     assert_eq!(both[1].status(), EventStatus::Accepted, "{both:?}");
     assert_ne!(both[1].customer_id, first.customer_id);
     let back = client.get(&both[1].customer_id).await.unwrap();
-    assert_eq!(back.evidence_ids, [first.evidence_id.clone()]);
+    assert_eq!(back.evidence_ids, std::slice::from_ref(&first.evidence_id));
     let late = client.ingest(vec![track(1, "late", "Page Viewed", BASE_US)]).await.remove(0);
     assert_eq!(late.status(), EventStatus::Rejected, "also when somebody new is there");
     assert_eq!(client.count("select count(*) from event where tenant_id = $1").await, 2);

@@ -7,7 +7,7 @@ use kernel::{CustomerId, Shard, TenantId};
 use sqlx::PgConnection;
 
 use super::work::{Work, of_feed};
-use crate::store::{demand, offer};
+use crate::store::{self, demand, offer};
 use crate::{NAME, events};
 
 /// Erases in the consumer's transaction; what to append goes into `work`.
@@ -21,7 +21,7 @@ pub(crate) async fn erase(
     }
     let customers: Vec<(TenantId, CustomerId)> =
         erased.iter().flat_map(|part| part.customers.iter().map(|id| (part.tenant, *id))).collect();
-    let mut keys = demand::of_customers(connection, &customers).await?;
+    let mut keys = store::erase::demands(connection, &customers).await?;
     keys.sort_unstable_by_key(|(tenant, id)| (*tenant, Shard::of(id.uuid()), *id));
     keys.dedup();
     let locked = demand::lock(connection, &keys).await?;

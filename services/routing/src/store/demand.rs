@@ -57,15 +57,13 @@ const UPDATE: &str = "update demand d set policy_version = n.policy_version, sta
         version = n.version, agent = n.agent, team = n.team, offer_id = n.offer_id,
         breached = n.breached, wake_us = n.wake_us, next_action_us = n.next_action_us,
         offers = n.offers, attempts = n.attempts, score_due_us = n.score_due_us,
-        customer_id = n.customer_id, traceparent = n.traceparent,
-        scores = n.scores, result = n.result, value_currency = n.value_currency,
-        value_units = n.value_units, value_nanos = n.value_nanos,
-        result_reason = n.result_reason
+        customer_id = n.customer_id, traceparent = n.traceparent, scores = n.scores,
+        result = n.result, value_currency = n.value_currency, value_units = n.value_units,
+        value_nanos = n.value_nanos, result_reason = n.result_reason
     from unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::bigint[], $5::smallint[],
         $6::bigint[], $7::text[], $8::text[], $9::uuid[], $10::boolean[], $11::bigint[],
-        $12::bigint[], $13::integer[], $14::integer[], $15::bigint[], $16::bytea[],
-        $17::smallint[], $18::text[], $19::bigint[], $20::integer[], $21::text[], $22::uuid[],
-        $23::text[])
+        $12::bigint[], $13::integer[], $14::integer[], $15::bigint[], $16::bytea[], $17::smallint[],
+        $18::text[], $19::bigint[], $20::integer[], $21::text[], $22::uuid[], $23::text[])
         n(tenant_id, shard, demand_id, policy_version, state, version, agent, team, offer_id,
           breached, wake_us, next_action_us, offers, attempts, score_due_us, scores, result,
           value_currency, value_units, value_nanos, result_reason, customer_id, traceparent)
@@ -335,23 +333,6 @@ pub(crate) async fn list(
         .fetch_all(pool)
         .await?;
     rows.iter().map(read).collect()
-}
-
-const OF_CUSTOMERS: &str = "select d.tenant_id, d.demand_id from demand d
-    join unnest($1::uuid[], $2::uuid[]) as k(tenant_id, customer_id)
-        on d.tenant_id = k.tenant_id and d.customer_id = k.customer_id";
-
-/// All demands of some customers.
-pub(crate) async fn of_customers(
-    connection: &mut PgConnection,
-    customers: &[(TenantId, CustomerId)],
-) -> Result<Vec<Key>, Error> {
-    let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(OF_CUSTOMERS)
-        .bind(customers.iter().map(|(tenant, _)| tenant.uuid()).collect::<Vec<Uuid>>())
-        .bind(customers.iter().map(|(_, customer)| customer.uuid()).collect::<Vec<Uuid>>())
-        .fetch_all(connection)
-        .await?;
-    Ok(rows.into_iter().map(|(tenant, id)| (TenantId::new(tenant), DemandId::new(id))).collect())
 }
 
 const SNAPSHOT: &str = concat!(

@@ -5,6 +5,7 @@ pub(crate) mod agent;
 pub(crate) mod assignment;
 pub(crate) mod decision;
 pub(crate) mod demand;
+pub(crate) mod erase;
 pub(crate) mod lease;
 pub(crate) mod offer;
 pub(crate) mod policy;
