@@ -1,6 +1,10 @@
-//! `docs/errors.md` and `docs/config.md` are what the contracts and the default settings say.
+//! `docs/errors.md`, `docs/config.md` and half of `docs/apply.md` are what the contracts and
+//! the default settings say.
 //! `UPDATE_DOCS=1` writes them anew.
 #![expect(clippy::expect_used, clippy::panic, reason = "a test file: a failure is the message")]
+
+#[path = "docs/formats.rs"]
+mod formats;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

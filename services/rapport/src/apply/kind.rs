@@ -144,3 +144,36 @@ impl ResourceKind {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_in_the_contracts_and_in_the_docs() {
+        let pool = DescriptorPool::decode(contracts::DESCRIPTORS).expect("descriptors");
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/apply.md");
+        let docs = std::fs::read_to_string(docs).expect("docs/apply.md");
+        let documented: Vec<&str> =
+            docs.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+        let known: Vec<&str> = KINDS.iter().map(|kind| kind.kind).collect();
+        assert_eq!(documented, known);
+        for kind in KINDS {
+            let save = rpc(&pool, kind.service, kind.method).expect(kind.kind).input();
+            for field in [kind.field, "etag", "validate_only", "change_id"] {
+                assert!(save.get_field_by_name(field).is_some(), "{}: {field}", kind.kind);
+            }
+            if let Some(delete) = kind.delete {
+                let delete = rpc(&pool, kind.service, delete).expect(kind.kind).input();
+                for field in ["name", "etag", "change_id"] {
+                    assert!(delete.get_field_by_name(field).is_some(), "{}: {field}", kind.kind);
+                }
+            }
+            rpc(&pool, kind.service, "ListResourceVersions").expect(kind.kind);
+            let message = kind.descriptor(&pool).expect(kind.kind);
+            for field in kind.output_only {
+                assert!(message.get_field_by_name(field).is_some(), "{}: {field}", kind.kind);
+            }
+        }
+    }
+}
