@@ -151,7 +151,7 @@ fn write(mut writer: Writer, mut pages: mpsc::Receiver<Option<Vec<Row>>>) -> any
 }
 
 enum Writer {
-    Csv(csv::Csv),
+    Csv(Box<csv::Csv>),
     Xlsx(Box<xlsx::Xlsx>),
     Parquet(Box<parquet::Parquet>),
 }
@@ -159,7 +159,7 @@ enum Writer {
 impl Writer {
     fn new(options: &Options, file: File, columns: &[Column]) -> anyhow::Result<Self> {
         Ok(match options.format {
-            Format::Csv => Self::Csv(csv::Csv::new(file, columns, options.raw)?),
+            Format::Csv => Self::Csv(Box::new(csv::Csv::new(file, columns, options.raw)?)),
             Format::Xlsx => {
                 Self::Xlsx(Box::new(xlsx::Xlsx::new(file, options.what.name(), columns)?))
             }
