@@ -6,7 +6,8 @@
 // Afterwards rapport.track(…) and the like. Attributes: data-host (where events go; default: where
 // the script is from), data-consent="required" (nothing is kept or sent before rapport.consent(true)),
 // data-respect-dnt (nothing at all when the browser asks not to be tracked), data-auto (what it does
-// by itself; default "page dwell clicks forms").
+// by itself; default "page dwell clicks forms"), data-query (names of query parameters that addresses keep,
+// besides campaigns and click ids; everything else of a query may be private and is left out).
 //
 // An event has its id from the start and is kept in localStorage until the answer says that it is
 // durable: reloads, lost connections and a second tab repeat it at most, and a repeat has no effect.
@@ -26,7 +27,11 @@
   const AUTO = new Set((settings.auto || "page dwell clicks forms").split(/\s+/));
   const REFUSED =
     "respectDnt" in settings && (navigator.doNotTrack === "1" || navigator.globalPrivacyControl === true);
-  const PREFIX = "rapport.event.";
+  // Sites share an origin's storage: events wait for the page with the key that they were made for.
+  const OWN = settings.writeKey.slice(-12);
+  const EVENTS = "rapport.event.";
+  const PREFIX = `${EVENTS}${OWN}.`;
+  const KEPT_DAYS = 30; // then nobody comes for them any more
   const KEPT = 500; // events that wait at most; then the oldest goes
   const BATCH = 10;
   const PAUSE_MS = 1000; // an event waits for others that long
@@ -41,15 +46,17 @@
   const memory = new Map();
   const storage = {
     get(key) {
+      if (memory.has(key)) return memory.get(key);
       try {
-        return localStorage.getItem(key) ?? memory.get(key) ?? null;
+        return localStorage.getItem(key);
       } catch {
-        return memory.get(key) ?? null;
+        return null;
       }
     },
     set(key, value) {
       try {
         localStorage.setItem(key, value);
+        memory.delete(key);
       } catch {
         memory.set(key, value);
       }
@@ -62,14 +69,14 @@
         // It was never there.
       }
     },
-    events() {
+    events(prefix = PREFIX) {
       const keys = new Set(memory.keys());
       try {
         for (let n = 0; n < localStorage.length; n++) keys.add(localStorage.key(n));
       } catch {
         // Those in memory are all.
       }
-      return [...keys].filter((key) => key.startsWith(PREFIX)).sort();
+      return [...keys].filter((key) => key.startsWith(prefix)).sort();
     },
   };
 
@@ -92,22 +99,42 @@
     return value;
   }
 
-  let consented = settings.consent !== "required" || storage.get("rapport.consent") === "yes";
-  const allowed = () => consented && !REFUSED;
+  // A no holds on the next page and in the other tabs, too.
+  const granted = () =>
+    settings.consent === "required"
+      ? storage.get("rapport.consent") === "yes"
+      : storage.get("rapport.consent") !== "no";
+  const allowed = () => !REFUSED && granted();
 
   // -- events --
 
   // What the page was, for events that tell of it after it has changed.
   function seen() {
-    return {
-      url: location.href,
-      path: location.pathname,
-      search: location.search,
-      title: document.title,
-      referrer: previous,
-    };
+    const url = clean(location.href);
+    const { search } = new URL(url || "about:blank");
+    return { url, path: location.pathname, search, title: document.title, referrer: previous };
   }
-  let previous = document.referrer;
+
+  // Queries and fragments hold tokens, addresses, searches: only what tells of campaigns stays.
+  const QUERY = new Set([...CLICK_IDS, ...(settings.query || "").split(/\s+/).filter(Boolean)]);
+  function clean(address) {
+    let url;
+    try {
+      url = new URL(address);
+    } catch {
+      return "";
+    }
+    for (const name of [...url.searchParams.keys()]) {
+      if (!name.startsWith("utm_") && !QUERY.has(name)) url.searchParams.delete(name);
+    }
+    url.username = "";
+    url.password = "";
+    // Of pages that keep their path there.
+    url.hash = /^#!?\//.test(url.hash) ? url.hash.split("?")[0] : "";
+    return url.href;
+  }
+  let previous = clean(document.referrer);
+  let address = location.href;
   let page = seen();
 
   function context() {
@@ -163,13 +190,15 @@
     page: (name, properties) => keep({ type: "page", name: text(name), properties: { ...page, ...properties } }),
     identify(userId, traits) {
       // identify({…}) tells about somebody whose id is not known.
-      if (typeof userId === "object") [userId, traits] = [undefined, userId];
+      if (userId !== null && typeof userId === "object") [userId, traits] = [undefined, userId];
       if (!allowed()) return;
-      if (userId !== undefined && userId !== null) storage.set("rapport.user", text(userId));
-      keep({ type: "identify", traits });
+      if (text(userId)) storage.set("rapport.user", text(userId));
+      keep({ type: "identify", userId: text(userId), traits });
     },
-    alias: (userId, previousId) =>
-      keep({ type: "alias", userId: text(userId), previousId: text(previousId) || anonymousId() }),
+    alias(userId, previousId) {
+      if (!allowed()) return;
+      keep({ type: "alias", userId: text(userId), previousId: text(previousId) || anonymousId() });
+    },
     group: (groupId, traits) => keep({ type: "group", groupId: text(groupId), traits }),
     // Somebody else sits down: another id from now on.
     reset() {
@@ -179,15 +208,15 @@
     },
     // No takes back what waits and what was kept.
     consent(yes) {
-      const before = consented;
-      consented = yes === true;
-      if (consented) {
-        storage.set("rapport.consent", "yes");
+      if (REFUSED) return;
+      const before = allowed();
+      storage.set("rapport.consent", yes === true ? "yes" : "no");
+      if (yes === true) {
         if (!before) arrive();
         return;
       }
-      storage.events().forEach(storage.remove);
-      storage.remove("rapport.consent");
+      storage.events(EVENTS).forEach(storage.remove);
+      storage.remove("rapport.dropped");
       api.reset();
     },
     push(...calls) {
@@ -218,9 +247,9 @@
   // Of several tabs one sends; the others' events lie in the same storage.
   function flush() {
     if (!navigator.locks) return deliver();
-    return navigator.locks.request("rapport.send", { ifAvailable: true }, (lock) =>
-      lock ? deliver() : plan(PAUSE_MS),
-    );
+    return navigator.locks
+      .request(`rapport.send.${OWN}`, { ifAvailable: true }, (lock) => (lock ? deliver() : plan(PAUSE_MS)))
+      .catch(deliver); // where storage is blocked, locks are refused
   }
 
   function body(keys) {
@@ -237,6 +266,8 @@
       keepalive,
       credentials: "omit",
       headers: { "content-type": "text/plain" },
+      // One that hangs must not keep the other tabs waiting.
+      signal: keepalive || !AbortSignal.timeout ? undefined : AbortSignal.timeout(20000),
     });
 
   async function deliver() {
@@ -306,11 +337,19 @@
 
   // Pages that change without being loaded.
   function moved() {
-    if (location.href === page.url) return;
+    if (location.href === address) return;
     dwelled();
     previous = page.url;
-    page = seen();
-    arrive();
+    address = location.href;
+    const now = (page = seen());
+    deepest = 0;
+    if (document.visibilityState === "visible") visibleSince = performance.now();
+    // Routers write the title of a view after its address.
+    setTimeout(() => {
+      if (page !== now) return;
+      page.title = document.title;
+      if (AUTO.has("page")) api.page();
+    }, 0);
   }
 
   function clicked(event) {
@@ -340,8 +379,11 @@
   function submitted(event) {
     const form = event.target;
     if (!(form instanceof HTMLFormElement)) return;
-    const name = form.getAttribute("name") || form.id || undefined;
-    api.track("Form Submitted", { form: name, path: new URL(form.action, location.href).pathname });
+    // By attribute: a field of that name would stand before the property.
+    const name = form.getAttribute("name") || form.getAttribute("id") || undefined;
+    const action = new URL(form.getAttribute("action") || "", location.href);
+    const path = /^https?:$/.test(action.protocol) ? action.pathname : undefined;
+    api.track("Form Submitted", { form: name, path });
   }
 
   for (const name of ["pushState", "replaceState"]) {
@@ -379,6 +421,10 @@
   });
 
   window.rapport = api;
+  for (const key of storage.events(EVENTS)) {
+    const made = Number(key.slice(EVENTS.length).split(".")[1]);
+    if (!(made > Date.now() - KEPT_DAYS * 86400000)) storage.remove(key);
+  }
   if (allowed()) arrive();
   api.push(...waiting);
   if (storage.events().length) plan(0); // what earlier pages left

@@ -1,4 +1,5 @@
-//! JSON to message and back: canonical protobuf JSON, by descriptor (crate `prost-reflect`).
+//! JSON to message and back: canonical protobuf JSON, by descriptor (crate `prost-reflect`, and
+//! `writer` for what our services answer).
 //!
 //! Names in and out as in the contract (`customer_id`) or in camel case (`customerId`); out
 //! always the latter, enums by name, 64-bit integers as text, defaults left out. A field that
@@ -10,6 +11,7 @@ use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor};
 use tonic::{Code, Status};
 
 use super::failure::Refusal;
+use super::writer::Writer;
 
 /// Fewer bytes than this are worked on where they are: some hundred microseconds.
 const SMALL: usize = 16 * 1024;
@@ -51,16 +53,15 @@ pub(crate) async fn to_wire(input: &MessageDescriptor, text: Bytes) -> Result<By
 }
 
 /// The JSON of an answer.
-pub(crate) fn write(output: &MessageDescriptor, message: Bytes) -> Result<Vec<u8>, Status> {
-    let message = decode(output, message)?;
-    serde_json::to_vec(&message).map_err(|error| broken(output, &error))
+pub(crate) fn write(output: &Writer, message: &[u8]) -> Result<Vec<u8>, Status> {
+    output.json(message).map_err(|error| broken(output.descriptor(), &error))
 }
 
 /// The same, for large ones where they hold nobody up.
-pub(crate) async fn to_json(output: &MessageDescriptor, message: Bytes) -> Result<Bytes, Status> {
+pub(crate) async fn to_json(output: &Writer, message: Bytes) -> Result<Bytes, Status> {
     let output = output.clone();
     let size = message.len();
-    aside(size, move || write(&output, message).map(Bytes::from)).await?
+    aside(size, move || write(&output, &message).map(Bytes::from)).await?
 }
 
 /// An answer by its descriptor.
@@ -90,6 +91,7 @@ fn broken(output: &MessageDescriptor, error: &dyn std::error::Error) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::writer::Writers;
     use kernel::{Fault, Kind};
     use prost_reflect::DescriptorPool;
 
@@ -101,12 +103,13 @@ mod tests {
     #[test]
     fn both_spellings_are_read_and_one_is_written() {
         let request = descriptor("rapport.profile.v1.GetProfileRequest");
+        let writer = Writers::new(request.parent_pool()).of(&request).unwrap();
         for text in [
             r#"{"customer_id":"c","at_least_version":"9007199254740993"}"#,
             r#" {"customerId":"c","atLeastVersion":9007199254740993} "#,
         ] {
             let message = read(&request, text.as_bytes()).unwrap();
-            let written = write(&request, message.encode_to_vec().into()).unwrap();
+            let written = write(&writer, &message.encode_to_vec()).unwrap();
             let expected = r#"{"customerId":"c","atLeastVersion":"9007199254740993"}"#;
             assert_eq!(String::from_utf8(written).unwrap(), expected);
         }

@@ -8,6 +8,7 @@ use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
 use server::Peer;
 use server::auth::{self, Rule, Table};
 
+use super::writer::{Writer, Writers};
 use crate::Peers;
 
 /// Descriptors that cannot be served.
@@ -81,7 +82,7 @@ pub(crate) struct Rpc {
     pub(crate) shape: Shape,
     pub(crate) method: MethodDescriptor,
     pub(crate) input: MessageDescriptor,
-    pub(crate) output: MessageDescriptor,
+    pub(crate) output: Writer,
 }
 
 /// All RPCs that callers from outside may try.
@@ -97,6 +98,7 @@ impl Methods {
     pub(crate) fn read(descriptors: &[u8]) -> Result<Self, Error> {
         let pool = DescriptorPool::decode(descriptors)?;
         let table = Table::from_descriptors(descriptors)?;
+        let writers = Writers::new(&pool);
         let mut rpcs = BTreeMap::new();
         let mut services = Vec::new();
         for service in pool.services() {
@@ -115,7 +117,9 @@ impl Methods {
                     rule,
                     shape: shape(&method),
                     input: method.input(),
-                    output: method.output(),
+                    output: writers
+                        .of(&method.output())
+                        .ok_or_else(|| Error::Unknown(path.clone()))?,
                     method,
                 };
                 rpcs.insert(path, Arc::new(rpc));

@@ -24,6 +24,7 @@ mod routes;
 mod unary;
 mod watch;
 mod web;
+mod writer;
 
 use std::sync::OnceLock;
 

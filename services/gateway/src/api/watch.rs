@@ -18,7 +18,7 @@ use axum::http::{HeaderValue, Uri, header};
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, MessageDescriptor, Value};
+use prost_reflect::{DynamicMessage, Value};
 use serde_json::json;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::codec::Streaming;
@@ -30,6 +30,7 @@ use super::call::Caller;
 use super::failure::{self, Refusal};
 use super::message;
 use super::methods::Rpc;
+use super::writer::Writer;
 
 /// The field of requests and answers that holds a position.
 const POSITION: &str = "resume_token";
@@ -171,7 +172,7 @@ enum State {
 /// From a service's stream to frames of a body.
 struct Relay {
     source: Result<Streaming<Bytes>, Status>,
-    output: MessageDescriptor,
+    output: Writer,
     wire: Wire,
     /// After the last message that was relayed.
     position: String,
@@ -220,7 +221,7 @@ impl Relay {
         if self.wire == Wire::ConnectProto {
             return Ok(envelope(0, &message));
         }
-        let read = message::decode(&self.output, message.clone()).map_err(Some)?;
+        let read = message::decode(self.output.descriptor(), message.clone()).map_err(Some)?;
         self.position = position(&read);
         let is_heartbeat = read.fields().all(|(field, _)| field.name() == POSITION);
         match self.wire {

@@ -14,6 +14,17 @@ static REFERRERS: LazyLock<HashMap<&'static str, Referrer>> = LazyLock::new(|| {
         [include_str!("../../data/referrers.csv"), include_str!("../../data/referrers-more.csv")];
     lists.into_iter().flat_map(str::lines).filter_map(line).collect()
 });
+/// The same by the name of the source, in lower case; of several the one of search goes first.
+static NAMES: LazyLock<HashMap<String, Referrer>> = LazyLock::new(|| {
+    let mut names: HashMap<String, Referrer> = HashMap::new();
+    for referrer in REFERRERS.values() {
+        let known = names.entry(referrer.source.to_lowercase()).or_insert(*referrer);
+        if referrer.medium == "search" {
+            *known = *referrer;
+        }
+    }
+    names
+});
 /// Click ids of advertisements, with the channel and the network that write them.
 const CLICKS: [(&str, &str, &str); 10] = [
     ("gclid", "paid_search", "Google"),
@@ -91,7 +102,10 @@ fn campaign(source: &str, medium: &str) -> Acquisition {
     let source = source.trim().to_lowercase();
     let medium = medium.trim().to_lowercase();
     let found = named(&source);
-    let is_paid = medium.starts_with("paid") || ["cpc", "ppc", "retargeting"].contains(&&*medium);
+    // `cpc`, `ocpc`, `cpa`, `cps`; `cpm` pays for being seen.
+    let is_paid = medium.starts_with("paid")
+        || (medium.contains("cp") && medium != "cpm")
+        || ["ppc", "retargeting", "sem", "ad", "ads", "feed"].contains(&&*medium);
     let channel = match (&*medium, found.map(|found| found.medium)) {
         (_, Some("search")) if is_paid => "paid_search",
         (_, Some("social")) if is_paid => "paid_social",
@@ -107,7 +121,8 @@ fn campaign(source: &str, medium: &str) -> Acquisition {
         ("organic", _) => "organic_search",
         ("referral" | "app" | "link", _) => "referral",
         ("video", _) => "organic_video",
-        (_, Some(medium)) => organic(medium),
+        // The source alone says it.
+        ("", Some(known)) => organic(known),
         _ => "other",
     };
     let source = found.map_or(source, |found| found.source.to_owned());
@@ -128,7 +143,7 @@ fn named(source: &str) -> Option<Referrer> {
     if source.contains('.') {
         return find(source, "");
     }
-    find(&format!("{source}.com"), "").filter(|found| found.source.to_lowercase() == source)
+    NAMES.get(source).copied()
 }
 
 /// The entry for the longest part of the address that the lists know.
@@ -244,6 +259,12 @@ mod tests {
             (visit("Spring", "Email", ""), "email", "spring"),
             (visit("", "banner", ""), "display", ""),
             (visit("facebook", "", ""), "organic_social", "Facebook"),
+            (visit("baidu", "sem", ""), "paid_search", "Baidu"),
+            (visit("baidu", "ocpc", ""), "paid_search", "Baidu"),
+            (visit("wechat", "cpa", ""), "paid_social", "WeChat"),
+            (visit("weibo", "feed", ""), "paid_social", "Weibo"),
+            (visit("baidu", "leaflet", ""), "other", "Baidu"),
+            (visit("baidu", "organic", ""), "organic_search", "Baidu"),
             (visit("leaflet", "", ""), "other", "leaflet"),
         ];
         for (seen, channel, source) in cases {

@@ -86,7 +86,7 @@ fn reasons(pool: &DescriptorPool) -> Option<Vec<String>> {
 
 fn path(rpc: &Rpc, schemas: &mut Schemas) -> Value {
     let input = schemas.message(&rpc.input);
-    let output = schemas.message(&rpc.output);
+    let output = schemas.message(rpc.output.descriptor());
     let mut post = operation(rpc, "");
     let is_watch = rpc.shape == Shape::Watch;
     let content_type = if is_watch { "text/event-stream" } else { "application/json" };

@@ -17,7 +17,7 @@ pub(crate) const INTRODUCTION: &str = "Every public RPC by JSON: POST the reques
 /// The paths, and the schemas of the parts of the view.
 pub(crate) fn paths(methods: &Methods, schemas: &mut Schemas) -> Map<String, Value> {
     let mut part = |path: &str, field: &str| {
-        let descriptor = methods.get(path)?.output.get_field_by_name(field)?;
+        let descriptor = methods.get(path)?.output.descriptor().get_field_by_name(field)?;
         let message = descriptor.kind().as_message().map(|message| schemas.message(message))?;
         Some(if descriptor.is_list() {
             json!({"type": "array", "items": message})
