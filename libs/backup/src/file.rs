@@ -160,6 +160,15 @@ pub fn read_sealed(
     Ok(Part { file, bytes: reader.bytes, sha256: reader.hex() })
 }
 
+/// How much can be written to the disk of a directory.
+///
+/// # Errors
+/// [`Error::Io`] if it is not there.
+pub fn free_bytes(directory: &Path) -> Result<u64, Error> {
+    let facts = rustix::fs::statvfs(directory).map_err(|error| at(directory)(error.into()))?;
+    Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+}
+
 /// Makes the names in the directory of this file durable.
 pub(crate) fn sync_directory(path: &Path) -> Result<(), Error> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());

@@ -130,6 +130,15 @@ impl Manifest {
         self.verified.is_some() && self.failure.is_none()
     }
 
+    /// The segments of the log that it holds itself: the name of each, and its sealed file below the
+    /// directory of the backup.
+    pub fn log(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parts.iter().filter_map(|part| {
+            let name = part.file.strip_prefix("wal/")?.strip_suffix(".sealed")?;
+            Some((name, part.file.as_str()))
+        })
+    }
+
     pub(crate) fn save(&self, directory: &Path, key: &Key) -> Result<(), Error> {
         let path = directory.join(FILE);
         let malformed = |error: serde_json::Error| Error::refused(&path, error.to_string());
@@ -142,7 +151,8 @@ impl Manifest {
     /// Reads the manifest of a backup.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it is not what was written with this key; [`Error::Io`].
+    /// [`Error::Refused`] if it is not what was written with this key, or is that of another backup;
+    /// [`Error::Io`].
     pub fn load(directory: &Path, key: &Key) -> Result<Self, Error> {
         let path = directory.join(FILE);
         let text = fs::read_to_string(&path).map_err(at(&path))?;
@@ -161,6 +171,10 @@ impl Manifest {
             let reason = format!("its form is {}, this release reads {FORMAT}", form.format);
             return Err(Error::refused(&path, reason));
         }
-        serde_json::from_str(said).map_err(malformed)
+        let manifest: Self = serde_json::from_str(said).map_err(malformed)?;
+        if directory.file_name().is_none_or(|name| name != manifest.id.as_str()) {
+            return Err(Error::refused(&path, format!("it is the one of {}", manifest.id)));
+        }
+        Ok(manifest)
     }
 }

@@ -13,11 +13,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::archive::Archive;
+use crate::archive::{Archive, unbroken};
 use crate::error::{Error, at};
 use crate::file::sync_directory;
 use crate::key::Key;
@@ -35,8 +36,26 @@ pub struct Repository {
     key: Key,
 }
 
+/// What is in a place.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The backups, oldest first.
+    pub backups: Vec<Manifest>,
+    /// Those whose manifest is refused or cannot be read: somebody must look.
+    pub refused: Vec<Error>,
+}
+
+/// What a prune did.
+#[derive(Debug, Default)]
+pub struct Pruned {
+    /// How many backups went.
+    pub removed: usize,
+    /// The manifests that could not be read; as long as there are some no archive is shortened.
+    pub refused: Vec<Error>,
+}
+
 /// A backup that is being made. Dropped, it leaves a directory that the next prune removes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Draft {
     /// Its name.
     pub id: String,
@@ -92,11 +111,24 @@ impl Repository {
         Ok(Draft { id, directory })
     }
 
+    /// Gives a backup up that was begun. The caller holds the lock.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the next prune tries again.
+    pub fn discard(&self, draft: &Draft) -> Result<(), Error> {
+        match fs::remove_dir_all(&draft.directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(at(&draft.directory)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Makes a draft a backup: manifest, then the name.
     ///
     /// # Errors
     /// [`Error::Full`], [`Error::Io`].
-    pub fn publish(&self, draft: Draft, manifest: &Manifest) -> Result<(), Error> {
+    pub fn publish(&self, draft: &Draft, manifest: &Manifest) -> Result<(), Error> {
         manifest.save(&draft.directory, &self.key)?;
         sync_directory(&draft.directory.join(WAL).join("any"))?;
         let path = self.path(&draft.id);
@@ -112,89 +144,141 @@ impl Repository {
         manifest.save(&self.path(&manifest.id), &self.key)
     }
 
-    /// All backups, oldest first. A manifest that is refused is an error: somebody must look.
+    /// All backups. One that is refused does not hide the others.
     ///
     /// # Errors
-    /// [`Error::Refused`], [`Error::Io`].
-    pub fn list(&self) -> Result<Vec<Manifest>, Error> {
-        let mut found = Vec::new();
-        for (name, path) in self.entries()? {
-            if !name.contains('.') && path.join(manifest::FILE).is_file() {
-                found.push(Manifest::load(&path, &self.key)?);
+    /// [`Error::Io`] if the place cannot be read.
+    pub fn list(&self) -> Result<Listing, Error> {
+        let mut listing = Listing::default();
+        for id in self.ids()? {
+            match Manifest::load(&self.path(&id), &self.key) {
+                Ok(manifest) => listing.backups.push(manifest),
+                Err(error) => listing.refused.push(error),
             }
         }
-        found.sort_by(|a, b| (a.began, &a.id).cmp(&(b.began, &b.id)));
-        Ok(found)
+        listing.backups.sort_by(|a, b| (a.began, &a.id).cmp(&(b.began, &b.id)));
+        Ok(listing)
     }
 
-    /// One backup; without an id the newest good one.
+    /// One backup; the state of the others does not matter.
     ///
     /// # Errors
-    /// [`Error::Unknown`], and as [`Repository::list`].
-    pub fn find(&self, id: Option<&str>) -> Result<Manifest, Error> {
-        let all = self.list()?;
-        let names: Vec<&str> = all.iter().map(|manifest| manifest.id.as_str()).collect();
-        let there = if names.is_empty() {
+    /// [`Error::Unknown`], [`Error::Refused`], [`Error::Io`].
+    pub fn find(&self, id: &str) -> Result<Manifest, Error> {
+        let ids = self.ids()?;
+        if ids.iter().any(|there| there == id) {
+            return Manifest::load(&self.path(id), &self.key);
+        }
+        let there = if ids.is_empty() {
             "there is none at all".to_owned()
         } else {
-            format!("there are: {}", names.join(", "))
+            format!("there are: {}", ids.join(", "))
         };
-        let wanted = id.unwrap_or("that was found good").to_owned();
-        let found = match id {
-            Some(id) => all.into_iter().find(|manifest| manifest.id == id),
-            None => all.into_iter().rfind(Manifest::is_good),
+        Err(Error::Unknown { id: id.to_owned(), directory: self.directory.clone(), there })
+    }
+
+    /// The first segment of the log that is missing after the newest backup of a life, although
+    /// later ones are in the archive. Without a backup nothing is missing.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn gap(&self, incarnation: Uuid) -> Result<Option<String>, Error> {
+        let is_usable =
+            |backup: &Manifest| backup.incarnation == Some(incarnation) && backup.failure.is_none();
+        let Some(newest) = self.list()?.backups.into_iter().rfind(is_usable) else {
+            return Ok(None);
         };
-        let directory = self.directory.clone();
-        found.ok_or(Error::Unknown { id: wanted, directory, there })
+        let mut names = self.archive(incarnation).names()?;
+        names.extend(newest.log().map(|(name, _)| name.to_owned()));
+        let (_, missing) = unbroken(&names, newest.first_segment, newest.segment_bytes);
+        Ok(missing.map(|segment| segment.name(newest.segment_bytes)))
     }
 
     /// Removes what the policy condemns, what a kill left half-made or half-removed, and the parts
     /// of archives that no backup needs. `living` is the life that goes on: what it has archived
-    /// since its newest backup stays. The caller holds the lock.
+    /// since its newest backup stays. So does the archive of any other life, which may go on as well,
+    /// until nothing came into it for the greatest age. The caller holds the lock.
     ///
     /// # Errors
-    /// [`Error::Refused`], [`Error::Io`]; what was removed before it stays removed.
+    /// [`Error::Io`]; what was removed before it stays removed.
     pub fn prune(
         &self,
         policy: Policy,
         living: Option<Uuid>,
         now: Timestamp,
-    ) -> Result<usize, Error> {
+    ) -> Result<Pruned, Error> {
         for (name, path) in self.entries()? {
             if name.ends_with(MAKING) || name.ends_with(GOING) {
                 fs::remove_dir_all(&path).map_err(at(&path))?;
             }
         }
-        let going = condemned(&self.list()?, policy, now);
+        let Listing { mut backups, refused } = self.list()?;
+        let going = condemned(&backups, policy, living, now);
         for id in &going {
             let (path, aside) = (self.path(id), self.directory.join(format!("{id}{GOING}")));
             fs::rename(&path, &aside).map_err(at(&path))?;
             fs::remove_dir_all(&aside).map_err(at(&aside))?;
         }
-        let mut needed: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        for backup in self.list()? {
+        backups.retain(|backup| !going.contains(&backup.id));
+        // One that cannot be read may need any of it.
+        if refused.is_empty() {
+            self.prune_archives(&backups, policy, living, now)?;
+        }
+        Ok(Pruned { removed: going.len(), refused })
+    }
+
+    fn prune_archives(
+        &self,
+        backups: &[Manifest],
+        policy: Policy,
+        living: Option<Uuid>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let mut needed: BTreeMap<Uuid, (u64, u64)> = BTreeMap::new();
+        for backup in backups {
             let Some(incarnation) = backup.incarnation else { continue };
             let first = (backup.first_segment, backup.segment_bytes);
-            let least = needed.entry(incarnation.to_string()).or_insert(first);
+            let least = needed.entry(incarnation).or_insert(first);
             *least = (*least).min(first);
         }
-        let archives = self.directory.join(WAL);
-        for (name, path) in entries(&archives)? {
+        for (name, path) in entries(&self.directory.join(WAL))? {
             let Ok(incarnation) = name.parse::<Uuid>() else { continue };
-            match needed.get(&name) {
+            match needed.get(&incarnation) {
                 Some((first, bytes)) => {
                     self.archive(incarnation).prune(*first, *bytes)?;
                 }
                 None if living == Some(incarnation) => {}
-                None => fs::remove_dir_all(&path).map_err(at(&path))?,
+                None if is_older(&path, policy.max_age, now)? => {
+                    fs::remove_dir_all(&path).map_err(at(&path))?;
+                }
+                None => {}
             }
         }
-        Ok(going.len())
+        Ok(())
+    }
+
+    /// The names of all backups, in order.
+    fn ids(&self) -> Result<Vec<String>, Error> {
+        let mut ids: Vec<String> = self
+            .entries()?
+            .into_iter()
+            .filter(|(name, path)| !name.contains('.') && path.join(manifest::FILE).is_file())
+            .map(|(name, _)| name)
+            .collect();
+        ids.sort();
+        Ok(ids)
     }
 
     fn entries(&self) -> Result<Vec<(String, PathBuf)>, Error> {
         entries(&self.directory)
     }
+}
+
+/// Whether nothing came into a directory or went out of it for so long.
+fn is_older(directory: &Path, age: Duration, now: Timestamp) -> Result<bool, Error> {
+    let changed = fs::metadata(directory).and_then(|facts| facts.modified());
+    let now = SystemTime::from(now);
+    Ok(now.duration_since(changed.map_err(at(directory))?).is_ok_and(|since| since > age))
 }
 
 fn entries(directory: &Path) -> Result<Vec<(String, PathBuf)>, Error> {

@@ -1,7 +1,7 @@
 //! What is pruned, and what a kill leaves behind.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use backup::archive::{Segment, position, unbroken};
 use backup::{Key, LedgerPosition, Manifest, Policy, Repository, Verified, condemned};
@@ -36,29 +36,42 @@ fn backup(hour: i64, good: bool) -> Manifest {
     }
 }
 
+const LIVES: [Option<Uuid>; 3] = [None, Some(Uuid::from_u128(1)), Some(Uuid::from_u128(2))];
+
 proptest! {
     #[test]
-    fn the_last_good_one_and_what_is_newer_always_stay(
-        good in prop::collection::vec(any::<bool>(), 0..30),
+    fn each_life_keeps_its_own_and_the_last_good_ones_always_stay(
+        made in prop::collection::vec((any::<bool>(), 0_usize..3), 0..30),
         keep in 0_usize..5,
-        days in 0_u64..4,
+        days in 0_u64..40,
+        living in 0_usize..3,
     ) {
-        let all: Vec<Manifest> =
-            good.iter().zip(1..).map(|(good, hour)| backup(hour, *good)).collect();
+        let mut all = Vec::new();
+        for ((good, life), hour) in made.iter().zip(1..) {
+            all.push(Manifest { incarnation: LIVES[*life], ..backup(hour, *good) });
+        }
         let policy = Policy { keep, max_age: Duration::from_secs(days * 86_400) };
         let now = Timestamp::UNIX_EPOCH + 720.hours();
-        let going = condemned(&all, policy, now);
-        let last_good = all.iter().rposition(Manifest::is_good);
-        for (position, manifest) in all.iter().enumerate() {
-            let goes = going.contains(&manifest.id);
-            match last_good {
-                Some(last) if position < last && !manifest.is_good() => prop_assert!(goes),
-                Some(last) if position < last => {}
-                _ => prop_assert!(!goes),
+        let going = condemned(&all, policy, LIVES[living], now);
+        let stays = |manifest: &&Manifest| !going.contains(&manifest.id);
+        let good = || all.iter().filter(|manifest| manifest.is_good());
+        prop_assert!(good().next_back().as_ref().is_none_or(stays));
+        for life in LIVES {
+            let last = good().rfind(|manifest| manifest.incarnation == life);
+            // Another life may go on too; only age says that it does not.
+            prop_assert!(last.as_ref().is_none_or(stays) || life != LIVES[living] && days < 30);
+            let own = || all.iter().filter(|manifest| manifest.incarnation == life);
+            let kept = own().filter(stays).filter(|manifest| manifest.is_good());
+            prop_assert!(kept.count() <= keep.max(1));
+            let newer = |manifest: &&Manifest| last.is_none_or(|last| manifest.id > last.id);
+            let doubtful = own().filter(|manifest| !manifest.is_good()).filter(newer);
+            prop_assert!(doubtful.clone().filter(stays).count() <= 2);
+            if days >= 30 {
+                prop_assert!(doubtful.rev().take(2).all(|manifest| stays(&manifest)));
             }
+            let better = own().filter(|manifest| !manifest.is_good()).filter(|m| !newer(m));
+            prop_assert_eq!(better.filter(stays).count(), 0);
         }
-        let kept = all.iter().filter(|manifest| manifest.is_good() && !going.contains(&manifest.id));
-        prop_assert!(kept.count() <= keep.max(1));
     }
 
     #[test]
@@ -81,42 +94,90 @@ fn names_and_positions_are_those_of_postgres() {
     assert_eq!(missing.map(|segment| segment.number), Some(5));
 }
 
+fn archived(repository: &Repository, life: Uuid, numbers: impl IntoIterator<Item = u64>) {
+    repository.archive(life).prepare().expect("made");
+    for number in numbers {
+        let name = Segment { timeline: 1, number }.name(SEGMENT);
+        fs::write(repository.archive(life).place(&name).0, b"x").expect("written");
+    }
+}
+
+/// Publishes a good backup whose log begins at a segment.
+fn published(repository: &Repository, hour: i64, life: Uuid, first_segment: u64) -> Manifest {
+    let draft = repository.draft(Timestamp::UNIX_EPOCH + hour.hours()).expect("a draft");
+    let mut manifest = backup(hour, true);
+    (manifest.id, manifest.incarnation) = (draft.id.clone(), Some(life));
+    manifest.first_segment = first_segment;
+    repository.publish(&draft, &manifest).expect("published");
+    manifest
+}
+
 #[test]
 fn pruning_removes_remains_and_what_no_backup_needs_and_nothing_else() {
     let place = Place::new();
     let repository = Repository::open(&place.0, Key::generate().expect("a key")).expect("opened");
-    let (living, dead) = (Uuid::from_u128(1), Uuid::from_u128(2));
-    for hour in [1, 2, 3] {
-        let draft = repository.draft(Timestamp::UNIX_EPOCH + hour.hours()).expect("a draft");
-        let mut manifest = backup(hour, true);
-        manifest.id = draft.id.clone();
-        manifest.incarnation = Some(living);
-        manifest.first_segment = 10 * u64::try_from(hour).expect("positive");
-        repository.publish(draft, &manifest).expect("published");
+    let (living, other, dead) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+    for (hour, first) in [(1, 10), (2, 20), (3, 30)] {
+        published(&repository, hour, living, first);
     }
     let half_made = repository.draft(Timestamp::now()).expect("a draft").directory;
-    for life in [living, dead] {
-        repository.archive(life).prepare().expect("made");
-        for number in [29, 30, 31] {
-            let name = Segment { timeline: 1, number }.name(SEGMENT);
-            fs::write(repository.archive(life).place(&name).0, b"x").expect("written");
-        }
+    for life in [living, other, dead] {
+        archived(&repository, life, 29..32);
     }
-    assert_eq!(repository.list().expect("listed").len(), 3, "a draft is no backup");
+    let month = SystemTime::now() - Duration::from_secs(30 * 86_400);
+    let directory = repository.archive(dead).place("any").0;
+    let directory = fs::File::open(directory.parent().expect("above")).expect("opened");
+    directory.set_modified(month).expect("old");
+    assert_eq!(repository.list().expect("listed").backups.len(), 3, "a draft is no backup");
     let policy = Policy { keep: 1, max_age: Duration::from_secs(3_600) };
-    assert_eq!(repository.prune(policy, Some(living), Timestamp::now()).expect("pruned"), 2);
-    let left = repository.list().expect("listed");
-    assert_eq!(left.len(), 1);
-    assert_eq!(repository.find(None).expect("good").first_segment, 30);
+    let pruned = repository.prune(policy, Some(living), Timestamp::now()).expect("pruned");
+    assert_eq!(pruned.removed, 2);
+    let left = repository.list().expect("listed").backups;
+    assert_eq!(left.iter().map(|one| one.first_segment).collect::<Vec<_>>(), [30]);
     assert!(!half_made.exists());
-    assert_eq!(repository.archive(living).names().expect("listed").len(), 2);
-    assert!(repository.archive(dead).names().expect("listed").is_empty());
+    let in_archive = |life| repository.archive(life).names().expect("listed").len();
+    assert_eq!((in_archive(living), in_archive(other), in_archive(dead)), (2, 3, 0));
+}
 
-    let manifest = repository.path(&left[0].id).join("manifest.json");
-    let text = fs::read_to_string(&manifest).expect("read");
-    fs::write(&manifest, text.replace("\"rows\"", "\"rowz\"").replace("15.1", "16.1"))
-        .expect("changed");
-    let error = repository.find(None).expect_err("refused").to_string();
-    assert!(error.contains("manifest.json is refused"), "{error}");
-    assert!(repository.find(Some("absent")).is_err());
+#[test]
+fn one_refused_manifest_hides_no_other_backup_and_keeps_the_archive() {
+    let place = Place::new();
+    let repository = Repository::open(&place.0, Key::generate().expect("a key")).expect("opened");
+    let life = Uuid::from_u128(1);
+    let [older, newer] =
+        [(1, 10), (2, 20)].map(|(hour, at)| published(&repository, hour, life, at));
+    archived(&repository, life, [5, 10, 20]);
+    let path = repository.path(&newer.id).join("manifest.json");
+    let text = fs::read_to_string(&path).expect("read");
+    fs::write(&path, text.replace("15.1", "16.1")).expect("changed");
+    let listing = repository.list().expect("listed");
+    assert_eq!(listing.backups, [older.clone()]);
+    let error = listing.refused[0].to_string();
+    assert!(error.contains(&newer.id) && error.contains("manifest.json is refused"), "{error}");
+    assert_eq!(repository.find(&older.id).expect("untouched"), older);
+    assert!(repository.find(&newer.id).is_err());
+    let error = repository.find("../absent").expect_err("no such").to_string();
+    assert!(error.contains(&older.id), "{error}");
+    let policy = Policy { keep: 1, max_age: Duration::from_secs(3_600) };
+    let pruned = repository.prune(policy, Some(life), Timestamp::now()).expect("pruned");
+    assert_eq!((pruned.removed, pruned.refused.len()), (0, 1));
+    assert_eq!(repository.archive(life).names().expect("listed").len(), 3);
+    // That of another one is authentic, and wrong.
+    fs::copy(repository.path(&older.id).join("manifest.json"), &path).expect("swapped");
+    let error = repository.find(&newer.id).expect_err("swapped").to_string();
+    assert!(error.contains("it is the one of"), "{error}");
+}
+
+#[test]
+fn a_gap_counts_when_the_newest_backup_needs_what_is_missing() {
+    let place = Place::new();
+    let repository = Repository::open(&place.0, Key::generate().expect("a key")).expect("opened");
+    let life = Uuid::from_u128(1);
+    let gap = || repository.gap(life).expect("looked");
+    archived(&repository, life, [9, 10, 12]);
+    assert_eq!(gap(), None, "no backup, nothing to continue");
+    published(&repository, 1, life, 10);
+    assert_eq!(gap(), Some(Segment { timeline: 1, number: 11 }.name(SEGMENT)));
+    published(&repository, 2, life, 12);
+    assert_eq!(gap(), None, "the next backup begins after it");
 }

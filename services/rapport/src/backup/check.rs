@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::scratch::{Until, recovery, unpack};
+use super::scratch::{Until, recovery, room, unpack};
 use super::{Target, blocking, instant};
 
 /// A large log takes its time.
@@ -33,8 +33,8 @@ const KEYS_LEFT: &str = "select count(*) from unnest($2::uuid[], $3::bigint[]) a
 /// Checks a backup and writes the result into its manifest.
 ///
 /// # Errors
-/// When it is not good, or could not be checked. Both stand in the manifest, except that nobody
-/// waited for the end.
+/// When it is not good, or could not be checked. Both stand in the manifest, except that there was
+/// no room or nobody waited for the end.
 pub async fn check(
     repository: &Repository,
     manifest: &Manifest,
@@ -45,6 +45,11 @@ pub async fn check(
     let began = Instant::now();
     let mut checked = manifest.clone();
     let place = Scratch::new(directory, pg_bin)?;
+    // Says nothing about the backup: it stays unchecked, and is checked when there is room.
+    let (from, of, to) = (repository.clone(), manifest.clone(), place.directory.clone());
+    blocking(move || room(&from, &of, Until::Counted, &to))
+        .await
+        .context("the backup was not checked (backup.scratch may be on another disk)")?;
     let found = tokio::select! {
         found = attempt(repository, manifest, &place) => found,
         () = cancel.cancelled() => bail!("the check was given up: the suite is stopping"),

@@ -31,7 +31,12 @@ const TABLES: &str = "select c.oid::regclass::text from pg_class c \
      and n.nspname <> 'information_schema' and n.nspname not like 'pg\\_%' order by 1";
 const MIGRATIONS: &str =
     "select version, encode(checksum, 'hex') from schema_migration order by version";
-const LOCK_LIMIT: &str = "set local lock_timeout = '100ms'";
+/// For how long writers wait at most, from the first lock to the last.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The server ends the wait as well: ours may take a nap, or be gone.
+const LIMIT: &str = "select set_config('statement_timeout', $1, true), \
+     set_config('idle_in_transaction_session_timeout', $1, true)";
+const FORBIDDEN: &str = "42501";
 
 /// The restore point and what was there.
 #[derive(Debug)]
@@ -52,12 +57,17 @@ pub(super) async fn mark(target: &Target, id: &str, names: &[String]) -> anyhow:
         holders.push(target.connect(name).await?);
     }
     let began = Clock::now();
+    let mut may_hold = true;
     for attempt in 1.. {
         let name = format!("rapport {id} {attempt}");
-        let holds = began.elapsed() > QUIET && hold(&mut holders).await?;
+        let mut tried = false;
+        if may_hold && began.elapsed() > QUIET {
+            tried = true;
+            may_hold = hold(&mut holders).await? != Hold::Forbidden;
+        }
         let found = attempt_at(&mut admin, &mut readers, &name).await;
-        if holds {
-            end(&mut holders).await?;
+        if tried {
+            release(target, names, &mut holders).await?;
         }
         let (position, same) = found?;
         let counted = same.is_some();
@@ -102,24 +112,76 @@ async fn attempt_at(
     Ok((position, same.then_some(())))
 }
 
-/// Makes writers wait; false if some of them work for longer than we may wait.
-async fn hold(holders: &mut [PgConnection]) -> anyhow::Result<bool> {
+/// What came of a try to make writers wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// They wait.
+    Held,
+    /// Some of them work for longer than we may wait.
+    Busy,
+    /// The role may not.
+    Forbidden,
+}
+
+/// Makes writers wait, with one deadline over all databases.
+async fn hold(holders: &mut [PgConnection]) -> anyhow::Result<Hold> {
+    let deadline = Clock::now() + PAUSE;
     for position in 0..holders.len() {
         let holder = &mut holders[position];
         sqlx::query("begin").execute(&mut *holder).await?;
-        sqlx::query(LOCK_LIMIT).execute(&mut *holder).await?;
         let tables: Vec<String> = sqlx::query_scalar(TABLES).fetch_all(&mut *holder).await?;
         if tables.is_empty() {
             continue;
         }
-        // Names from the catalogue, quoted by it.
-        let lock = format!("lock table {} in share mode", tables.join(", "));
-        if sqlx::query(AssertSqlSafe(lock)).execute(&mut *holder).await.is_err() {
-            end(&mut holders[..=position]).await?;
-            return Ok(false);
+        let rest = deadline.saturating_duration_since(Clock::now()).as_millis();
+        let mut result = Hold::Busy;
+        // Zero would be no limit at all.
+        if rest > 0 {
+            sqlx::query(LIMIT).bind(rest.to_string()).execute(&mut *holder).await?;
+            // Names from the catalogue, quoted by it.
+            let lock = format!("lock table {} in share mode", tables.join(", "));
+            let locked = sqlx::query(AssertSqlSafe(lock)).execute(&mut *holder).await;
+            result = verdict(locked.err());
+        }
+        if result != Hold::Held {
+            // At once; whoever called releases again, should this fail.
+            let _ended = end(&mut holders[..=position]).await;
+            return Ok(result);
         }
     }
-    Ok(true)
+    Ok(Hold::Held)
+}
+
+fn verdict(error: Option<sqlx::Error>) -> Hold {
+    let Some(error) = error else { return Hold::Held };
+    let code = error.as_database_error().and_then(|said| said.code());
+    if code.as_deref() != Some(FORBIDDEN) {
+        return Hold::Busy;
+    }
+    tracing::warn!(
+        event = "writers_not_held",
+        %error,
+        "grant the role of the backup pg_write_all_data, or update on all tables: without it a busy \
+         server's rows cannot be counted"
+    );
+    Hold::Forbidden
+}
+
+/// Lets writers go on.
+async fn release(
+    target: &Target,
+    names: &[String],
+    holders: &mut Vec<PgConnection>,
+) -> anyhow::Result<()> {
+    if end(holders).await.is_ok() {
+        return Ok(());
+    }
+    // The server has ended a session whose time was up. The others end with ours.
+    holders.clear();
+    for name in names {
+        holders.push(target.connect(name).await?);
+    }
+    Ok(())
 }
 
 async fn end(sessions: &mut [PgConnection]) -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::check::clear;
 use super::ship::open_ledger;
-use super::{Job, Metrics, Shipper, Target, blocking, check, export, make, prune};
+use super::{Job, Metrics, Shipper, Target, blocking, check, export, make, prune, tell_refused};
 use crate::settings::BackupSettings;
 
 const POLL: Duration = Duration::from_secs(1);
@@ -82,10 +82,14 @@ impl Keeper {
         let repository = Repository::open(&charge.directory, charge.key.clone()).context(
             "opening the place of backups (backup.directory, or backup.enabled = false)",
         )?;
-        // A backup that somebody changed must not keep the suite from serving; the next prune says
-        // so again.
+        // Backups that cannot be read must not keep the suite from serving; the next prune says so
+        // again.
         match repository.list() {
-            Ok(backups) => charge.metrics.found(&backups),
+            Ok(listing) => {
+                charge.metrics.found(&listing.backups);
+                charge.metrics.failures.inc_by(listing.refused.len() as u64);
+                tell_refused(&listing.refused);
+            }
             Err(error) => {
                 charge.metrics.failures.inc();
                 tracing::error!(event = "backups_not_read", %error);
@@ -137,7 +141,7 @@ struct Shipping {
     shipper: Shipper,
     database: Database,
     every: Duration,
-    /// Told when log was given up: a backup is due at once.
+    /// Told when log was lost: a backup is due at once.
     urgent: Arc<Notify>,
 }
 
@@ -160,8 +164,9 @@ impl Shipping {
                 match self.export(&mut ledger, exported).await {
                     Ok(last) => exported = last,
                     Err(error) => {
-                        // Read anew next time, whatever it was.
+                        // Read and compared anew next time, whatever it was.
                         ledger = None;
+                        exported = 0;
                         told = Some(format!("{error:#}"));
                     }
                 }
@@ -220,31 +225,62 @@ impl Schedule {
         }
     }
 
-    /// A suite that is started again goes on with the rhythm of before.
+    /// A suite that is started again goes on with the rhythm of before, unless log was lost.
     fn until_due(&self, every: Duration, first: Duration) -> Duration {
-        let known = self.repository.list().unwrap_or_default();
+        let known = self.repository.list().unwrap_or_default().backups;
         let own = |backup: &&Manifest| {
             backup.is_good() && backup.incarnation == Some(self.charge.incarnation)
         };
         let age =
             known.iter().rfind(own).map(|backup| Timestamp::now().duration_since(backup.began));
         let left = age.map(|age| every.saturating_sub(Duration::try_from(age).unwrap_or_default()));
+        let is_broken = self.repository.gap(self.charge.incarnation).is_ok_and(|gap| gap.is_some());
+        let left = left.filter(|_| !is_broken);
         left.map_or(first, |left| left.max(first.min(every)))
     }
 
     async fn one(&self, cancel: &CancellationToken) -> anyhow::Result<()> {
+        let checked = self.checked(cancel).await;
+        // A check that fails again and again must not fill the disk.
+        let pruned = prune(&self.repository, &self.charge.settings, &self.charge.target).await;
+        checked?;
+        tracing::info!(event = "backups_pruned", pruned = pruned?);
+        Ok(())
+    }
+
+    /// Makes a backup and checks it.
+    async fn checked(&self, cancel: &CancellationToken) -> anyhow::Result<()> {
         let began = Instant::now();
         let charge = &self.charge;
-        let job =
-            Job { target: &charge.target, repository: &self.repository, cancel: cancel.clone() };
-        let made = make(&job).await?;
+        let made = match self.unchecked()? {
+            Some(waiting) => waiting,
+            None => {
+                let (target, repository) = (&charge.target, &self.repository);
+                make(&Job { target, repository, cancel: cancel.clone() }).await?
+            }
+        };
         charge.metrics.made(&made);
         let bin = charge.pg_bin.as_deref();
         let good = check(&self.repository, &made, &charge.scratch, bin, cancel).await?;
         charge.metrics.made(&good);
         charge.metrics.took(began.elapsed());
-        let pruned = prune(&self.repository, &charge.settings, &charge.target).await?;
-        tracing::info!(event = "backups_pruned", pruned);
         Ok(())
+    }
+
+    /// The last backup, if it is fresh and its check was cut off or had no room: another copy would
+    /// help nobody.
+    fn unchecked(&self) -> anyhow::Result<Option<Manifest>> {
+        let life = self.charge.incarnation;
+        if self.repository.gap(life)?.is_some() {
+            return Ok(None);
+        }
+        let every = Duration::from_secs(self.charge.settings.every_minutes.saturating_mul(60));
+        let known = self.repository.list()?.backups;
+        let last = known.into_iter().rfind(|backup| backup.incarnation == Some(life));
+        Ok(last.filter(|last| {
+            let age = Timestamp::now().duration_since(last.began);
+            let is_fresh = Duration::try_from(age).is_ok_and(|age| age < every);
+            is_fresh && last.verified.is_none() && last.failure.is_none()
+        }))
     }
 }

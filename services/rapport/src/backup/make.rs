@@ -39,6 +39,37 @@ pub struct Job<'a> {
 pub async fn make(job: &Job<'_>) -> anyhow::Result<Manifest> {
     let _claim = claim(job.repository).await?;
     let began = Timestamp::now();
+    let draft = job.repository.draft(began)?;
+    tracing::info!(event = "backup_begins", id = draft.id);
+    let repository = job.repository.clone();
+    let publish = async {
+        let manifest = fill(job, &draft, began).await?;
+        let (repository, draft) = (repository.clone(), draft.clone());
+        blocking(move || {
+            repository.publish(&draft, &manifest)?;
+            Ok(manifest)
+        })
+        .await
+    };
+    let published = publish.await;
+    match &published {
+        Ok(manifest) => {
+            let bytes = manifest.parts.iter().map(|part| part.bytes).sum::<u64>();
+            let counted = manifest.counted;
+            tracing::info!(event = "backup_made", id = manifest.id, bytes, counted);
+        }
+        Err(_) => {
+            // It would lie there until one succeeds; whatever stays goes with the next prune.
+            if let Err(error) = blocking(move || Ok(repository.discard(&draft)?)).await {
+                tracing::warn!(event = "draft_not_removed", error = format!("{error:#}"));
+            }
+        }
+    }
+    published
+}
+
+/// Fills a draft; answers what its manifest says.
+async fn fill(job: &Job<'_>, draft: &Draft, began: Timestamp) -> anyhow::Result<Manifest> {
     let mut session = job.target.connect("postgres").await?;
     let (postgres, segment_bytes, timeline): (String, i64, i32) =
         sqlx::query_as(FACTS).fetch_one(&mut session).await?;
@@ -49,15 +80,13 @@ pub async fn make(job: &Job<'_>) -> anyhow::Result<Manifest> {
     if ours.is_empty() {
         bail!("this Postgres has none of the databases {}", SERVICES.join(", "));
     }
-    let draft = job.repository.draft(began)?;
-    tracing::info!(event = "backup_begins", id = draft.id);
     // Ends with the session: no kill leaves a slot that keeps log for ever.
     sqlx::query(SLOT)
         .bind(format!("rapport_{}", draft.id.to_lowercase().replace('-', "_")))
         .execute(&mut session)
         .await
         .context("making a temporary replication slot (the role needs REPLICATION)")?;
-    let base = base::take(job.target, job.repository.key(), &draft, &job.cancel).await?;
+    let base = base::take(job.target, job.repository.key(), draft, &job.cancel).await?;
     let instant = tokio::select! {
         marked = instant::mark(job.target, &draft.id, &ours) => marked?,
         () = job.cancel.cancelled() => bail!("the backup was given up: the suite is stopping"),
@@ -68,11 +97,11 @@ pub async fn make(job: &Job<'_>) -> anyhow::Result<Manifest> {
     let mut parts = vec![base.part];
     for number in first.number..=last.number {
         let name = Segment { timeline, number }.name(segment_bytes);
-        parts.push(log_file(job, &mut session, &draft, &name, segment_bytes).await?);
+        parts.push(log_file(job, &mut session, draft, &name, segment_bytes).await?);
     }
     let ledger = ledger(job, &ours).await?;
     let Instant { name: restore_point, counted, databases, .. } = instant;
-    let manifest = Manifest {
+    Ok(Manifest {
         format: Manifest::format(),
         id: draft.id.clone(),
         began,
@@ -90,16 +119,7 @@ pub async fn make(job: &Job<'_>) -> anyhow::Result<Manifest> {
         plain_bytes: base.plain_bytes,
         verified: None,
         failure: None,
-    };
-    let (repository, published) = (job.repository.clone(), manifest.clone());
-    blocking(move || Ok(repository.publish(draft, &published)?)).await?;
-    tracing::info!(
-        event = "backup_made",
-        id = manifest.id,
-        bytes = manifest.parts.iter().map(|part| part.bytes).sum::<u64>(),
-        counted,
-    );
-    Ok(manifest)
+    })
 }
 
 fn sorted(mut databases: Vec<Database>) -> Vec<Database> {

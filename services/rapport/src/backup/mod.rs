@@ -33,7 +33,7 @@ pub use target::Target;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::backup::{Key, Policy, Repository};
+use ::backup::{Error, Key, Policy, Repository};
 use anyhow::Context as _;
 
 use crate::settings::BackupSettings;
@@ -99,7 +99,8 @@ async fn claim(repository: &Repository) -> anyhow::Result<std::fs::File> {
     }
 }
 
-/// Removes what the settings do not keep; answers how many backups.
+/// Removes what the settings do not keep; answers how many backups. Those that cannot be read stay,
+/// and are told of.
 ///
 /// # Errors
 /// When another backup is being made, or something cannot be removed.
@@ -110,7 +111,21 @@ pub async fn prune(
 ) -> anyhow::Result<usize> {
     let _claim = claim(repository).await?;
     let (repository, policy, living) = (repository.clone(), policy(settings), target.incarnation);
-    blocking(move || Ok(repository.prune(policy, living, jiff::Timestamp::now())?)).await
+    let pruned =
+        blocking(move || Ok(repository.prune(policy, living, jiff::Timestamp::now())?)).await?;
+    tell_refused(&pruned.refused);
+    Ok(pruned.removed)
+}
+
+/// A backup that cannot be read is told of and hides no other.
+fn tell_refused(refused: &[Error]) {
+    for error in refused {
+        tracing::error!(
+            event = "backup_not_read",
+            %error,
+            "put its manifest back, or remove the directory of this backup"
+        );
+    }
 }
 
 /// Runs what blocks away from the runtime.

@@ -9,16 +9,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ::backup::{Ledger, Manifest, Repository};
+use ::backup::{Ledger, Listing, Manifest, Repository};
 use anyhow::{Context as _, bail, ensure};
-use embedded::{Care, OnDrop, Postgres};
+use embedded::{Care, OnDrop, Postgres, PostgresOptions};
 use identity::erasure::LedgerRow;
 use jiff::Timestamp;
 use server::settings::Layer;
 use store::{Cache, Database};
 
-use super::scratch::{Until, recovery, unpack};
-use super::{KEY_FILE, blocking, key};
+use super::scratch::{Unpacked, Until, recovery, room, unpack};
+use super::{KEY_FILE, blocking, key, tell_refused};
 use crate::suite::{Databases, Keys, Listeners, Options, SERVICES, assemble, private};
 
 const RECOVERY_LIMIT: Duration = Duration::from_secs(12 * 3_600);
@@ -26,6 +26,8 @@ const RECOVERY_LIMIT: Duration = Duration::from_secs(12 * 3_600);
 const STANDSTILL: Duration = Duration::from_secs(600);
 const POLL: Duration = Duration::from_millis(100);
 const PAGE: usize = 500;
+/// What Postgres says when the log ends before the wanted time (`xlogrecovery.c`).
+const NOT_REACHED: &str = "recovery ended before configured recovery target was reached";
 
 /// What shall be restored, and where to.
 #[derive(Debug)]
@@ -53,6 +55,11 @@ pub struct Restored {
     pub manifest: Manifest,
     /// The last segment of the log that was there.
     pub last_segment: String,
+    /// The segment of the log that was missing or damaged, although there was more: what was written
+    /// from it on is lost.
+    pub broken_at: Option<String>,
+    /// Whether the log went beyond the wanted moment; without one, true.
+    pub reached: bool,
     /// Erasures that the backup did not know.
     pub erased_again: u64,
 }
@@ -70,8 +77,10 @@ pub async fn restore(plan: &Plan) -> anyhow::Result<Restored> {
     );
     ensure!(plan.from.is_dir(), "{} is no directory of backups", plan.from.display());
     let repository = Repository::open(&plan.from, key(&plan.keys)?)?;
-    let manifest = choose(&repository, plan)?;
-    let erasures = erasures(&repository, &manifest)?;
+    let listing = repository.list()?;
+    tell_refused(&listing.refused);
+    let manifest = choose(&repository, &listing, plan)?;
+    let erasures = erasures(&repository, &listing)?;
     let work = beside(&plan.data)?;
     let _claim = clear(&work).await?;
     let keys = copy_keys(&plan.keys, &work.join("keys"))?;
@@ -81,9 +90,12 @@ pub async fn restore(plan: &Plan) -> anyhow::Result<Restored> {
     let mut options = private::postgres_options(&work, plan.pg_bin.as_deref());
     options.care = Care { supervise: false, on_drop: OnDrop::Stop, start_limit: RECOVERY_LIMIT };
     let (from, of, to) = (repository.clone(), manifest.clone(), options.clone());
-    let last_segment = blocking(move || unpack(&from, &of, &to, until)).await?;
-    options.settings = recovery(&manifest, until);
-    let postgres = Postgres::start(&options).await.context("recovering the backup")?;
+    let unpacked = blocking(move || {
+        room(&from, &of, until, &to.dir)?;
+        unpack(&from, &of, &to, until)
+    });
+    let Unpacked { last: last_segment, broken_at } = unpacked.await?;
+    let (postgres, reached) = recover(&mut options, &manifest, until).await?;
     let renewed = renew(plan, &work, &postgres, keys, &erasures).await;
     postgres.stop().await?;
     let erased_again = renewed?;
@@ -91,7 +103,27 @@ pub async fn restore(plan: &Plan) -> anyhow::Result<Restored> {
         .with_context(|| format!("putting the result to {}", plan.data.display()))?;
     fs::File::open(parent(&plan.data))?.sync_all()?;
     tracing::info!(event = "restored", id = manifest.id, last_segment, erased_again);
-    Ok(Restored { manifest, last_segment, erased_again })
+    Ok(Restored { manifest, last_segment, broken_at, reached, erased_again })
+}
+
+/// Lets Postgres recover; false if the log ends before the wanted moment. Then nothing in it is later,
+/// and all of it is the state of that moment.
+async fn recover(
+    options: &mut PostgresOptions,
+    manifest: &Manifest,
+    until: Until,
+) -> anyhow::Result<(Postgres, bool)> {
+    options.settings = recovery(manifest, until);
+    let error = match Postgres::start(options).await {
+        Ok(postgres) => return Ok((postgres, true)),
+        Err(error) => error,
+    };
+    if !matches!(until, Until::Time(_)) || !error.to_string().contains(NOT_REACHED) {
+        return Err(error).context("recovering the backup");
+    }
+    options.settings = recovery(manifest, Until::Last);
+    let postgres = Postgres::start(options).await.context("recovering the backup")?;
+    Ok((postgres, false))
 }
 
 fn refuse_occupied(data: &Path) -> anyhow::Result<()> {
@@ -141,33 +173,46 @@ async fn clear(work: &Path) -> anyhow::Result<fs::File> {
     Ok(claim)
 }
 
-fn choose(repository: &Repository, plan: &Plan) -> anyhow::Result<Manifest> {
-    let Some(until) = plan.until else { return Ok(repository.find(plan.backup.as_deref())?) };
-    let named = plan.backup.as_deref().map(|id| repository.find(Some(id))).transpose()?;
-    let all = repository.list()?;
-    let found =
-        named.or_else(|| all.into_iter().rfind(|backup| backup.is_good() && backup.time <= until));
-    let manifest = found.with_context(|| format!("no good backup is older than {until}"))?;
-    ensure!(
-        manifest.time <= until,
-        "the backup {} shows {}, which is later than {until}",
-        manifest.id,
-        manifest.time
-    );
-    Ok(manifest)
+fn choose(repository: &Repository, listing: &Listing, plan: &Plan) -> anyhow::Result<Manifest> {
+    if let Some(id) = &plan.backup {
+        let named = repository.find(id)?;
+        if let Some(until) = plan.until {
+            let (id, time) = (&named.id, named.time);
+            ensure!(time <= until, "the backup {id} shows {time}, which is later than {until}");
+        }
+        return Ok(named);
+    }
+    let is_old_enough = |backup: &Manifest| plan.until.is_none_or(|until| backup.time <= until);
+    let suits = |backup: &&Manifest| backup.is_good() && is_old_enough(backup);
+    if let Some(newest) = listing.backups.iter().rfind(suits) {
+        return Ok(newest.clone());
+    }
+    let there: Vec<&str> = listing.backups.iter().map(|backup| backup.id.as_str()).collect();
+    let refused: Vec<String> = listing.refused.iter().map(ToString::to_string).collect();
+    bail!(
+        "{} has no backup that was found good{}; there are: [{}]; not readable: [{}]",
+        repository.directory().display(),
+        plan.until.map(|until| format!(" and is older than {until}")).unwrap_or_default(),
+        there.join(", "),
+        refused.join(", "),
+    )
 }
 
-/// Everybody who was erased, as the ledger beside the backups says.
-fn erasures(repository: &Repository, manifest: &Manifest) -> anyhow::Result<Vec<LedgerRow>> {
+/// Everybody who was erased, as the ledger beside the backups says. None of the backups may have
+/// known more: an older one restored with a ledger that lost its end would bring persons back.
+fn erasures(repository: &Repository, listing: &Listing) -> anyhow::Result<Vec<LedgerRow>> {
     let entries = Ledger::read(repository.directory(), repository.key())?;
-    ensure!(
-        entries.len() as u64 >= manifest.ledger.entries,
-        "erasure.ledger in {} has {} entries, the backup knew {}: put the newest ledger back, or \
-         persons who were erased would come back",
-        repository.directory().display(),
-        entries.len(),
-        manifest.ledger.entries,
-    );
+    if let Some(most) = listing.backups.iter().max_by_key(|backup| backup.ledger.entries) {
+        ensure!(
+            entries.len() as u64 >= most.ledger.entries,
+            "erasure.ledger in {} has {} entries, the backup {} knew {}: put the newest ledger \
+             back, or persons who were erased would come back",
+            repository.directory().display(),
+            entries.len(),
+            most.id,
+            most.ledger.entries,
+        );
+    }
     let row = |entry: &::backup::Erasure| serde_json::from_slice(&entry.row);
     let rows: Result<Vec<LedgerRow>, _> = entries.iter().map(row).collect();
     rows.context("erasure.ledger was written by another release")

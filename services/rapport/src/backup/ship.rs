@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use ::backup::archive::Segment as Log;
 use ::backup::{Erasure, Ledger, Repository, write_sealed};
 use anyhow::Context as _;
 use identity::erasure::LedgerRow;
@@ -38,7 +39,8 @@ pub struct Shipper {
 pub struct Round {
     /// Segments that are in the archive now.
     pub shipped: usize,
-    /// Finished log was given up: the next backup must come at once.
+    /// Finished log was given up, or did not reach the archive in another way, and the newest backup
+    /// needs it: the next one must come at once.
     pub gave_up: bool,
 }
 
@@ -52,6 +54,7 @@ impl Shipper {
         let mut waiting = self.waiting()?;
         let archive = self.repository.archive(self.incarnation);
         let mut round = Round::default();
+        let jumps = jumps(&archive.names()?, &waiting);
         let mut result = archive.prepare().map_err(anyhow::Error::from);
         while result.is_ok()
             && let Some((name, _)) = waiting.first()
@@ -65,10 +68,17 @@ impl Shipper {
         }
         let bytes: u64 = waiting.iter().map(|(_, bytes)| bytes).sum();
         self.metrics.waiting(bytes);
+        if jumps && round.shipped > 0 {
+            round.gave_up = self.is_broken()?;
+        }
         let Err(error) = result else { return Ok(round) };
         self.metrics.archive_failures.inc();
-        if bytes <= self.backlog_bytes {
+        if bytes <= self.backlog_bytes && !round.gave_up {
             return Err(error);
+        }
+        if bytes <= self.backlog_bytes {
+            tracing::error!(event = "archive_failed", error = format!("{error:#}"));
+            return Ok(round);
         }
         let (first, count) = (waiting.first().map(|(name, _)| name.clone()), waiting.len());
         for (name, _) in waiting {
@@ -84,6 +94,18 @@ impl Shipper {
         );
         round.gave_up = true;
         Ok(round)
+    }
+
+    /// Whether a restore would end before what was archived just now.
+    fn is_broken(&self) -> anyhow::Result<bool> {
+        let Some(missing) = self.repository.gap(self.incarnation)? else { return Ok(false) };
+        tracing::error!(
+            event = "log_missing",
+            missing,
+            "a part of the log never reached the archive: restores end before it, until the next \
+             backup, which is made now"
+        );
+        Ok(true)
     }
 
     fn ship(&self, name: &str) -> anyhow::Result<()> {
@@ -114,6 +136,22 @@ impl Shipper {
         found.sort();
         Ok(found)
     }
+}
+
+/// Whether the segments that wait do not follow those in the archive, or one another.
+fn jumps(archived: &[String], waiting: &[(String, u64)]) -> bool {
+    // A finished segment says by its size how they are numbered.
+    let size = |(name, bytes): &&(String, u64)| name.len() == SEGMENT && *bytes > 0;
+    let Some((_, bytes)) = waiting.iter().find(size) else { return false };
+    let number = |name: &str| Log::parse(name, *bytes).map(|segment| segment.number);
+    let mut last = archived.iter().filter_map(|name| number(name)).max();
+    for next in waiting.iter().filter_map(|(name, _)| number(name)) {
+        if last.is_some_and(|last| next > last + 1) {
+            return true;
+        }
+        last = last.max(Some(next));
+    }
+    false
 }
 
 /// Appends the erasures after a place to the ledger; answers the ledger and the last place.
@@ -196,5 +234,21 @@ mod tests {
         assert!(shipper.round().expect("given up").gave_up);
         assert_eq!(left(), 1, "the disk of the database is not filled");
         fs::remove_dir_all(&root).expect("removed");
+    }
+
+    #[test]
+    fn segments_that_do_not_follow_are_noticed_once() {
+        let segment = |number: u8| format!("0000000100000000000000{number:02X}");
+        let spooled = |numbers: &[u8]| {
+            let mut found = vec![("00000002.history".to_owned(), 41)];
+            found.extend(numbers.iter().map(|number| (segment(*number), 16 << 20)));
+            found
+        };
+        assert!(!jumps(&[], &spooled(&[7, 8])), "the first of an archive");
+        assert!(!jumps(&[segment(6)], &spooled(&[7, 8])));
+        assert!(!jumps(&[segment(8)], &spooled(&[7, 8])), "shipped twice");
+        assert!(jumps(&[segment(5)], &spooled(&[7])));
+        assert!(jumps(&[segment(6)], &spooled(&[7, 9])));
+        assert!(!jumps(&[segment(9)], &spooled(&[10])));
     }
 }

@@ -65,7 +65,13 @@ pub(super) async fn run(
     let source = if is_external {
         external(&settings, pg_bin.as_deref())?
     } else {
-        own(&arguments.data, &settings, pg_bin.as_deref()).await?
+        let mut source = own(&arguments.data, &settings, pg_bin.as_deref()).await?;
+        // Elsewhere, or under another key, there is no archive of this life: a segment that went
+        // there would be missing here.
+        let is_home = is_same(&directory, &backup::directory(&settings, &arguments.data))
+            && is_same(&keys, &arguments.data.join("keys"));
+        source.archive = is_home.then(|| repository.clone());
+        source
     };
     let scratch = if is_external {
         PathBuf::from(&settings.scratch)
@@ -73,25 +79,33 @@ pub(super) async fn run(
         backup::scratch(&settings, &arguments.data)
     };
     let done = whole(&source.target, &repository, &settings, &scratch, pg_bin.as_deref()).await;
-    source.end(&repository).await?;
+    source.end().await?;
     let _ = tokio::task::spawn_blocking(move || guard.flush()).await;
     done
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
 }
 
 /// The server, and what was started only to be backed up.
 struct Source {
     target: Target,
+    /// Where the archive of this life is; finished log waits for `rapport up` if it is not here.
+    archive: Option<Repository>,
     started: Option<(Postgres, File, PostgresOptions)>,
 }
 
 impl Source {
-    async fn end(self, repository: &Repository) -> anyhow::Result<()> {
+    async fn end(self) -> anyhow::Result<()> {
         let Some((postgres, claim, options)) = self.started else { return Ok(()) };
         postgres.stop().await?;
-        if options.archive.is_some() {
+        if options.archive.is_some()
+            && let Some(repository) = self.archive
+        {
             let shipper = Shipper {
                 spool: options.spool(),
-                repository: repository.clone(),
+                repository,
                 incarnation: backup::incarnation(&options.dir)?,
                 backlog_bytes: u64::MAX,
                 metrics: Metrics::default(),
@@ -110,7 +124,7 @@ fn external(settings: &BackupSettings, pg_bin: Option<&Path>) -> anyhow::Result<
     let mut options = PostgresOptions::new(&settings.scratch);
     options.bin = pg_bin.map(Path::to_owned);
     let target = Target::new(&settings.url, options.programs()?, None)?;
-    Ok(Source { target, started: None })
+    Ok(Source { target, archive: None, started: None })
 }
 
 /// The private server of a data directory: that of the running suite, or started for the purpose.
@@ -130,14 +144,14 @@ async fn own(
         Err(embedded::Error::Locked(_)) => {
             let url = options.running_url("postgres")?;
             let url = url.context("a suite has the data directory, but its Postgres is not up")?;
-            Ok(Source { target: Target::new(&url, programs, life)?, started: None })
+            Ok(Source { target: Target::new(&url, programs, life)?, archive: None, started: None })
         }
         claim => {
             let claim = claim?;
             options.care = Care { supervise: false, on_drop: OnDrop::Stop, ..Care::default() };
             let postgres = Postgres::start(&options).await?;
             let target = Target::new(&postgres.url("postgres"), programs, life)?;
-            Ok(Source { target, started: Some((postgres, claim, options)) })
+            Ok(Source { target, archive: None, started: Some((postgres, claim, options)) })
         }
     }
 }
@@ -159,9 +173,11 @@ async fn whole(
     let began = Instant::now();
     let job = Job { target, repository, cancel: cancel.clone() };
     let made = backup::make(&job).await?;
-    let good = backup::check(repository, &made, scratch, pg_bin, &cancel).await?;
-    let pruned = backup::prune(repository, settings, target).await?;
+    let good = backup::check(repository, &made, scratch, pg_bin, &cancel).await;
+    // A check that fails each night must not fill the disk.
+    let pruned = backup::prune(repository, settings, target).await;
     watch.abort();
+    let (good, pruned) = (good?, pruned?);
     println!(
         "backup {} in {}: {} MiB, restored and found good, {:.0} s in all; {pruned} old ones removed",
         good.id,
@@ -177,7 +193,8 @@ fn mebibytes(manifest: &Manifest) -> u64 {
 }
 
 fn list(repository: &Repository) -> anyhow::Result<()> {
-    for backup in repository.list()? {
+    let listing = repository.list()?;
+    for backup in listing.backups {
         let age = Timestamp::now().duration_since(backup.time).as_hours();
         let state = match (&backup.verified, &backup.failure) {
             (_, Some(failure)) => format!("NOT GOOD: {failure}"),
@@ -185,6 +202,10 @@ fn list(repository: &Repository) -> anyhow::Result<()> {
             (None, None) => "not checked".to_owned(),
         };
         println!("{}  {age} h old  {} MiB  {state}", backup.id, mebibytes(&backup));
+    }
+    let refused: Vec<String> = listing.refused.iter().map(ToString::to_string).collect();
+    if !refused.is_empty() {
+        bail!("not all can be read: {}", refused.join("; "));
     }
     Ok(())
 }

@@ -49,14 +49,22 @@ pub(super) async fn run(
         () = signals.next() => anyhow::bail!("stopped; there is nothing in {}", plan.data.display()),
     };
     println!(
-        "restored {} to {}\n  log up to segment {}\n  erasures carried out again: {}\n\
-         start it with: rapport up --data {}",
+        "restored {} to {}\n  log up to segment {}\n  erasures carried out again: {}",
         restored.manifest.id,
         plan.data.display(),
         restored.last_segment,
         restored.erased_again,
-        plan.data.display(),
     );
+    if let Some(segment) = &restored.broken_at {
+        println!(
+            "  THE LOG IS BROKEN: segment {segment} is missing or damaged, what was written from it \
+             on is lost"
+        );
+    }
+    if let Some(until) = plan.until.filter(|_| !restored.reached) {
+        println!("  the log ends before {until}: all that is in it was restored");
+    }
+    println!("start it with: rapport up --data {}", plan.data.display());
     let _ = tokio::task::spawn_blocking(move || guard.flush()).await;
     Ok(())
 }
