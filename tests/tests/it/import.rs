@@ -177,6 +177,49 @@ async fn what_is_refused_stands_in_a_file_with_line_column_and_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refund_in_a_later_file_is_not_taken_for_the_order_of_its_number() {
+    let (world, place, tenant) = (World::start().await, Place::new(), tenant());
+    let mut desk = world.desk(tenant);
+    let mapping = place
+        .write("m.yaml", ORDERS.replace("amount: amount", "amount: amount\n    negative: refund"));
+    let head = "order,email,at,amount\n";
+    let october =
+        format!("{head}7,a@shop.example,01/10/2026,100\n8,a@shop.example,02/10/2026,50\n");
+    let november = format!("{head}7,a@shop.example,01/11/2026,-100\n");
+    let october = place.options(place.write("october.csv", october), mapping.clone());
+    let november = place.options(place.write("november.csv", november), mapping);
+    for (options, expected) in [(&october, 2), (&november, 1)] {
+        let done = run(&world, tenant, options).await.expect("imported");
+        assert_eq!((done.counts.accepted, done.counts.duplicates), (expected, 0), "{done:?}");
+        let again = run(&world, tenant, options).await.expect("imported");
+        assert_eq!((again.counts.accepted, again.counts.duplicates), (0, expected), "{again:?}");
+    }
+    let ledger = profile_of(&mut desk, "email", "a@shop.example").await.ledger.expect("a ledger");
+    assert_eq!((ledger.orders, ledger.revenue[0].units), (2, 50), "{ledger:?}");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn customers_and_orders_of_one_shop_meet_by_what_is_proposed() {
+    let (world, place, tenant) = (World::start().await, Place::new(), tenant());
+    let mut desk = world.desk(tenant);
+    let customers = "Customer ID,Name,City\nK7,Ann,Berlin\nK8,Bo,Bonn\n";
+    let orders = "Order ID,Customer ID,Order Date,Total\n\
+        A-1,K7,01/31/2026,$20.00\nA-2,K8,02/28/2026,$5.00\n";
+    for (name, text) in [("customers", customers), ("orders", orders)] {
+        let file = place.write(&format!("{name}.csv"), text);
+        let proposal = import::infer(&file, None, None).expect("a proposal");
+        let options = place.options(file, place.write("m.yaml", &proposal));
+        let done = run(&world, tenant, &options).await.expect("imported");
+        assert_eq!(done.counts.accepted, 2, "{proposal}\n{done:?}");
+    }
+    let profile = profile_of(&mut desk, "crm_id", "crm:K7").await;
+    assert!(profile.traits.contains_key("name"), "{profile:?}");
+    assert_eq!(profile.ledger.expect("a ledger").orders, 1);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_workbook_arrives_by_the_mapping_that_is_inferred_from_it() {
     let (world, place, tenant) = (World::start().await, Place::new(), tenant());
     let mut desk = world.desk(tenant);
@@ -305,6 +348,22 @@ fn a_proposal_imports_the_file_it_was_made_from_unchanged() {
         let found = import::dry_run(&options).expect("a mapping that can be read");
         assert_eq!(found.counts.rejected_rows, 0, "{proposal}\n{}", found.report);
         assert_eq!(found.events, found.counts.rows - found.counts.skipped_rows, "{proposal}");
+    }
+}
+
+#[test]
+fn a_mapping_without_a_source_is_warned_of() {
+    let place = Place::new();
+    let file = place.write("orders.csv", "order,email,at,amount\n1,a@shop.example,01/02/2026,5\n");
+    let bare = ORDERS.replace("source: shop\n", "");
+    for (mapping, is_warned) in [(ORDERS.to_owned(), false), (bare, true)] {
+        let options = place.options(file.clone(), place.write("m.yaml", mapping));
+        let report = import::dry_run(&options).expect("read").report;
+        assert_eq!(
+            report.contains("no `source:`, so the file's name (orders)"),
+            is_warned,
+            "{report}"
+        );
     }
 }
 

@@ -29,6 +29,10 @@ const MOST_EVENT_BYTES: usize = 128 << 10;
 /// Whole numbers beyond that are not exact as JSON numbers.
 const LARGEST_EXACT: i64 = 1 << 53;
 
+/// Part of the key of an order that became a refund: the refund of an order is another fact
+/// than the order, though both have its number.
+const BECAME_REFUND: &str = "became/refund";
+
 /// What became of a row.
 #[derive(Debug, Default)]
 pub(crate) struct Judged {
@@ -205,6 +209,11 @@ impl Converter {
             let text = filling.text(Some(value)).unwrap_or_default();
             is_empty &= text.is_empty();
             part(&text);
+        }
+        if let OutputKind::Ledger(ledger) = &output.kind
+            && event.ledger_entry.as_ref().is_some_and(|entry| entry.r#type() != ledger.kind)
+        {
+            part(BECAME_REFUND); // the order itself keeps the key without it
         }
         if is_empty && filling.faults.is_empty() {
             let columns: Vec<String> = output.key.iter().map(Value::shown).collect();

@@ -117,7 +117,7 @@ impl Options {
             bail!(listed(&problems.iter().map(at).collect::<Vec<_>>()))
         })?;
         let source = mapping.source.clone().unwrap_or_else(|| source_of(&self.file));
-        let warnings = warnings(&mapping);
+        let warnings = warnings(&mapping, &source);
         Ok(Prepared { table, mapping, source, warnings })
     }
 
@@ -322,8 +322,14 @@ fn source_of(file: &Path) -> String {
     source
 }
 
-fn warnings(mapping: &Mapping) -> Vec<String> {
+fn warnings(mapping: &Mapping, source: &str) -> Vec<String> {
     let mut warnings = Vec::new();
+    if mapping.source.is_none() {
+        warnings.push(format!(
+            "the mapping has no `source:`, so the file's name ({source}) is part of every natural \
+             key: the same rows under another name count twice"
+        ));
+    }
     if mapping.assumes_zone {
         warnings.push("times without zone are read as UTC: say `zone:` in the mapping".to_owned());
     }

@@ -1,6 +1,6 @@
 //! What was not taken, as CSV: line, column, value, reason and the row as it was. Made when
 //! the first row is refused. Values that a sheet would take for a formula are kept as they
-//! are: the file is for mending and importing again.
+//! are, to be found again in the file: there they are mended.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};

@@ -10,11 +10,14 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use super::source_of;
 use super::table::{Reading, Table};
 use header::{Role, role, slug};
 use shape::Shape;
 use write::{Lines, quoted, value};
+
+/// The source of every proposal, and so the prefix of its customer numbers: customers and
+/// orders of one system meet, whatever their files are called.
+const SOURCE: &str = "crm";
 
 /// A column and what it was found to be.
 struct Found {
@@ -86,7 +89,6 @@ fn is_time(shape: &Shape) -> bool {
 struct Proposal {
     columns: Vec<Found>,
     rows: u64,
-    source: String,
     has_decimal_comma: bool,
     is_chinese: bool,
     head: Vec<(String, String)>,
@@ -111,7 +113,6 @@ impl Proposal {
         Self {
             columns,
             rows,
-            source: slug(&source_of(file)),
             has_decimal_comma,
             is_chinese,
             head,
@@ -134,8 +135,8 @@ impl Proposal {
         for note in &self.notes {
             lines.comment(0, note);
         }
-        let source = format!("source: {}", quoted(&self.source));
-        lines.add(0, &source, "the file's name: name the system it comes from");
+        let reason = "assumed: name the system, the same in the mappings of all its files";
+        lines.add(0, &format!("source: {SOURCE}"), reason);
         for (line, reason) in &self.head {
             lines.add(0, line, reason);
         }
@@ -332,7 +333,7 @@ impl Proposal {
             }
             known.push(namespace);
             names.push(column.name.clone());
-            let line = format!("{namespace}: {}", self.identifier(namespace, &column.name));
+            let line = format!("{namespace}: {}", identifier(namespace, &column.name));
             let shape = &column.shape;
             let reason = match namespace {
                 "email" => {
@@ -340,7 +341,7 @@ impl Proposal {
                 }
                 "phone" => format!("{} of {} values are phone numbers", shape.phones, shape.filled),
                 "crm_id" => {
-                    "by its header; the prefix keeps numbers of other systems apart".to_owned()
+                    "by its header; the prefix is the source: other systems need another".to_owned()
                 }
                 _ => "by its header".to_owned(),
             };
@@ -349,19 +350,19 @@ impl Proposal {
         if names.is_empty()
             && let Some(column) = self.fallback()
         {
-            let line = format!("crm_id: {}", self.identifier("crm_id", &column.name));
+            let line = format!("crm_id: {}", identifier("crm_id", &column.name));
             let reason = "no column is known to identify persons: this one tells rows apart";
             lines.add(6, &line, reason);
             names.push(column.name.clone());
         }
         names
     }
+}
 
-    fn identifier(&self, namespace: &str, column: &str) -> String {
-        if namespace != "crm_id" {
-            return quoted(column);
-        }
-        let prefix = quoted(&format!("{}:", self.source));
-        format!("{{column: {}, prefix: {prefix}}}", quoted(column))
+fn identifier(namespace: &str, column: &str) -> String {
+    if namespace != "crm_id" {
+        return quoted(column);
     }
+    let prefix = quoted(&format!("{SOURCE}:"));
+    format!("{{column: {}, prefix: {prefix}}}", quoted(column))
 }

@@ -15,7 +15,7 @@ const fn key(name: &'static str, meaning: &'static str) -> Key {
 pub(crate) const FILE: &[Key] = &[
     key(
         "source",
-        "The system that the file comes from, at most 64 bytes: part of every natural key, shown with every value. Default: the file's name without its end.",
+        "The system that the file comes from, at most 64 bytes: part of every natural key, shown with every value. Default: the file's name without its end, with a warning: a file of another name is another source then.",
     ),
     key("format", "`csv`, `jsonl`, `xlsx` or `xls`. Default: by content and name."),
     key(

@@ -27,6 +27,7 @@ pub(crate) struct Dialect {
 pub(crate) struct Records<R> {
     source: R,
     core: csv_core::Reader,
+    delimiter: u8,
     buffer: Vec<u8>,
     /// Where the record begins, how far the parser is, and how much is there.
     start: usize,
@@ -91,6 +92,7 @@ impl<R: Read> Records<R> {
         Self {
             source,
             core,
+            delimiter: dialect.delimiter,
             buffer: vec![0; 1 << 16],
             start: 0,
             at: 0,
@@ -193,7 +195,7 @@ impl<R: Read> Records<R> {
         self.has_ended
             && self.at == self.filled
             && trim_end(record).contains(&b'\n')
-            && !trim_end(record).ends_with(b"\"")
+            && ends_in_quotes(record, self.delimiter)
     }
 
     /// Reads more behind what is there, and lets go of what is before the record.
@@ -264,6 +266,24 @@ impl<R: Read> Records<R> {
     }
 }
 
+/// Whether a record stops where a quote is open, as the parser reads: one opens at the start of
+/// a value only, a doubled one stays inside, and any other in a value is a letter.
+fn ends_in_quotes(record: &[u8], delimiter: u8) -> bool {
+    let (mut is_start, mut is_inside, mut at) = (true, false, 0);
+    while let Some(byte) = record.get(at) {
+        if is_inside && *byte == b'"' {
+            let is_doubled = record.get(at + 1) == Some(&b'"');
+            is_inside = is_doubled;
+            at += usize::from(is_doubled);
+        } else if !is_inside {
+            is_inside = is_start && *byte == b'"';
+            is_start = *byte == delimiter;
+        }
+        at += 1;
+    }
+    is_inside
+}
+
 fn newlines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
@@ -318,6 +338,16 @@ mod tests {
         let rows = self::rows(text, 2);
         assert!(rows[1].1.is_err(), "{rows:?}");
         assert_eq!(rows[2..], [ok(3, &["d", "e"]), ok(4, &["f", "g"]), ok(5, &["h", "i"])]);
+    }
+
+    #[test]
+    fn the_last_row_may_span_lines_and_end_without_quote_and_line_end() {
+        assert_eq!(rows(b"a,b\n\"c\nd\",e", 2), [ok(1, &["a", "b"]), ok(2, &["c\nd", "e"])]);
+        let text = b"a,b\n\"c\nd\",55\" screen";
+        assert_eq!(rows(text, 2)[1], ok(2, &["c\nd", "55\" screen"]));
+        let rows = rows(b"a,b\n\"say \"\"c\"\"\nd\",\"e\nf\ng,h", 2);
+        assert!(rows[1].1.as_ref().is_err_and(|reason| reason.contains("never closed")));
+        assert_eq!(rows.last(), Some(&ok(5, &["g", "h"])), "{rows:?}");
     }
 
     #[test]
