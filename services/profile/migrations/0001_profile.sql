@@ -103,6 +103,9 @@ create table rejected_event (
     -- Whose it would have been, if its identifiers could be read.
     evidence_id  uuid,
     received_us  bigint   not null,
+    -- When it happened, as far as it can be read, and not after it was received: an erasure
+    -- takes what happened up to it.
+    event_us     bigint   not null,
     wrapped_key  bytea    not null,
     sealed       bytea    not null,
     primary key (tenant_id, shard, rejection_id)

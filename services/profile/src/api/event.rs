@@ -54,7 +54,9 @@ impl Reader<'_> {
         };
         let set = match set {
             Some(set) if violations.is_empty() => set,
-            set => return Err(Refused { payload: bounded(payload), set, violations }),
+            set => {
+                return Err(Refused { payload: bounded(payload), set, occurred_us, violations });
+            }
         };
         let event = Event {
             message_id: event.message_id,

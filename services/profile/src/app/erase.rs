@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::events;
 use crate::store::erase::Voided;
 use crate::store::fragment::{self, NewMapping, Wanted};
-use crate::store::{customer, erase};
+use crate::store::{customer, erase, rejected};
 
 /// A part of an erasure, as identity tells it.
 #[derive(Debug, Clone)]
@@ -107,6 +107,9 @@ async fn void(connection: &mut PgConnection, erased: &[Erased]) -> Result<Affect
         });
     }
     erase::void(connection, &voided).await?;
+    // Of all: the time of an erasure may be here before it, by an answer of identity.
+    let times = wanted.values().map(|(erased_us, _)| *erased_us);
+    rejected::erase(connection, &keys.iter().copied().zip(times).collect::<Vec<_>>()).await?;
     Ok(affected)
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Refused {
     pub(crate) payload: Vec<u8>,
     /// Its identifiers, if they could be read.
     pub(crate) set: Option<EvidenceSet>,
+    /// When it happened, if that could be read.
+    pub(crate) occurred_us: Option<i64>,
     pub(crate) violations: Violations,
 }
 
@@ -45,6 +47,7 @@ struct Kept {
     violations: Violations,
     /// Whose it would have been: it goes when that one is erased.
     evidence: Option<EvidenceId>,
+    occurred_us: i64,
 }
 
 /// A good event, its place in the call, and the id of its identifiers as computed here.
@@ -172,6 +175,7 @@ impl Ingest {
                         payload: bad.payload,
                         violations: bad.violations,
                         evidence,
+                        occurred_us: bad.occurred_us.unwrap_or(received_us),
                     });
                     Some(Outcome::Rejected(violations))
                 }
@@ -257,7 +261,8 @@ impl Ingest {
             };
             let violations = Violations::of("identifiers", reason);
             outcomes[at] = Some(Outcome::Rejected(violations.clone()));
-            refused.push(Kept { payload: good.payload, violations, evidence: Some(asked) });
+            let (payload, occurred_us) = (good.payload, good.event.occurred_us);
+            refused.push(Kept { payload, violations, evidence: Some(asked), occurred_us });
         }
         Ok((places, rows, stale))
     }
@@ -318,8 +323,9 @@ impl Ingest {
             let plain = events::encode_rejected(&refused.payload, &refused.violations);
             let id = Uuid::new_v8(blind::short_index(&lookup, "rejected_event", &plain));
             let (wrapped_key, sealed) = seal::rejected(tenant, &tenant_key, id, &plain)?;
+            let event_us = refused.occurred_us.min(received_us);
             let evidence = refused.evidence;
-            rows.push(Rejected { id, evidence, received_us, wrapped_key, sealed });
+            rows.push(Rejected { id, evidence, received_us, event_us, wrapped_key, sealed });
         }
         Ok(rejected::insert(&self.shared.database, tenant, &mut rows).await?)
     }
@@ -357,7 +363,12 @@ fn opened(row: &Row) -> Result<Vec<u8>, Error> {
 
 /// An event that was refused at the commit, opened, to be kept.
 fn unreadable(row: &Row) -> Result<Kept, Error> {
-    Ok(Kept { payload: opened(row)?, violations: damaged(), evidence: Some(row.known.evidence) })
+    Ok(Kept {
+        payload: opened(row)?,
+        violations: damaged(),
+        evidence: Some(row.known.evidence),
+        occurred_us: row.event.occurred_us,
+    })
 }
 
 /// An event that was sealed under a key that is gone, as it was before.

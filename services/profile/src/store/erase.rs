@@ -29,12 +29,9 @@ const EVENTS: &str = "delete from event e
 const LEDGER: &str = "delete from ledger_entry e
     using unnest($1::uuid[], $2::smallint[], $3::uuid[]) k(tenant_id, shard, evidence_id)
     where e.tenant_id = k.tenant_id and e.shard = k.shard and e.evidence_id = k.evidence_id";
-const REJECTED: &str = "delete from rejected_event e
-    using unnest($1::uuid[], $2::uuid[]) k(tenant_id, evidence_id)
-    where e.tenant_id = k.tenant_id and e.evidence_id = k.evidence_id";
 
-/// Destroys keys and states of locked fragments, and deletes events, ledger entries and refused
-/// events of the evidence.
+/// Destroys keys and states of locked fragments, and deletes events and ledger entries of the
+/// evidence.
 pub(crate) async fn void(connection: &mut PgConnection, voided: &[Voided]) -> Result<(), Error> {
     if voided.is_empty() {
         return Ok(());
@@ -59,7 +56,6 @@ pub(crate) async fn void(connection: &mut PgConnection, voided: &[Voided]) -> Re
             .execute(&mut *connection)
             .await?;
     }
-    sqlx::query(REJECTED).bind(tenants).bind(evidence).execute(connection).await?;
     Ok(())
 }
 

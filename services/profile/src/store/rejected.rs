@@ -1,8 +1,14 @@
 //! Refused events, sealed.
+//!
+//! Who keeps some and who erases meet on an advisory lock per tenant, not on the fragments: the
+//! evidence of a refused event may have no row there yet. So each finds what the other did.
 
 use ::store::{Database, Error};
 use kernel::{EvidenceId, Shard, TenantId};
+use sqlx::PgConnection;
 use uuid::Uuid;
+
+use crate::domain::fold::EvidenceKey;
 
 /// A refused event with its reasons, sealed.
 #[derive(Debug)]
@@ -11,17 +17,27 @@ pub(crate) struct Rejected {
     /// Whose it would have been, if that is known.
     pub(crate) evidence: Option<EvidenceId>,
     pub(crate) received_us: i64,
+    /// When it happened, not after it was received.
+    pub(crate) event_us: i64,
     pub(crate) wrapped_key: Vec<u8>,
     pub(crate) sealed: Vec<u8>,
 }
 
-const INSERT: &str = "insert into rejected_event
-    (tenant_id, shard, rejection_id, received_us, wrapped_key, sealed, evidence_id)
-    select $1, * from unnest($2::smallint[], $3::uuid[], $4::bigint[], $5::bytea[], $6::bytea[],
-        $7::uuid[])
+// Advisory locks are per database; 7201 and 7202 are the feed's.
+const HOLD: &str = "select pg_advisory_xact_lock_shared(7203, hashtext($1::uuid::text))";
+const INSERT: &str = "insert into rejected_event (tenant_id, shard, rejection_id, received_us,
+        event_us, wrapped_key, sealed, evidence_id)
+    select $1, r.shard, r.id, r.received_us, r.event_us, r.wrapped_key, r.sealed, r.evidence_id
+    from unnest($2::smallint[], $3::uuid[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[],
+            $8::uuid[], $9::smallint[]) as r(shard, id, received_us, event_us, wrapped_key,
+            sealed, evidence_id, evidence_shard)
+    where not exists (select from fragment f
+        where f.tenant_id = $1 and f.shard = r.evidence_shard and f.evidence_id = r.evidence_id
+            and f.erased_us >= r.event_us)
     on conflict do nothing";
 
-/// Keeps refused events that are not kept yet.
+/// Keeps refused events that are not kept yet, except those of who was erased since they
+/// happened.
 pub(crate) async fn insert(
     database: &Database,
     tenant: TenantId,
@@ -30,20 +46,51 @@ pub(crate) async fn insert(
     let shard = |event: &Rejected| Shard::of(event.id).number();
     // One order for all: inserts of equal ids wait for each other.
     events.sort_unstable_by_key(|event| (shard(event), event.id));
+    let evidence: Vec<Option<Uuid>> =
+        events.iter().map(|event| event.evidence.map(EvidenceId::uuid)).collect();
+    let evidence_shards: Vec<Option<i16>> =
+        evidence.iter().map(|id| id.map(|id| Shard::of(id).number())).collect();
+    let mut transaction = database.begin().await?;
+    // A statement of its own: the next one sees what an erasure did that was waited for.
+    sqlx::query(HOLD).bind(tenant.uuid()).execute(&mut *transaction).await?;
     sqlx::query(INSERT)
         .bind(tenant.uuid())
         .bind(events.iter().map(shard).collect::<Vec<i16>>())
         .bind(events.iter().map(|event| event.id).collect::<Vec<Uuid>>())
         .bind(events.iter().map(|event| event.received_us).collect::<Vec<i64>>())
+        .bind(events.iter().map(|event| event.event_us).collect::<Vec<i64>>())
         .bind(events.iter().map(|event| event.wrapped_key.as_slice()).collect::<Vec<&[u8]>>())
         .bind(events.iter().map(|event| event.sealed.as_slice()).collect::<Vec<&[u8]>>())
-        .bind(
-            events
-                .iter()
-                .map(|event| event.evidence.map(EvidenceId::uuid))
-                .collect::<Vec<Option<Uuid>>>(),
-        )
-        .execute(database.pool())
+        .bind(evidence)
+        .bind(evidence_shards)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+const HOLD_ALONE: &str = "select pg_advisory_xact_lock(7203, hashtext($1::uuid::text))";
+const ERASE: &str = "delete from rejected_event e
+    using unnest($1::uuid[], $2::uuid[], $3::bigint[]) k(tenant_id, evidence_id, erased_us)
+    where e.tenant_id = k.tenant_id and e.evidence_id = k.evidence_id
+        and e.event_us <= k.erased_us";
+
+/// Deletes refused events of evidence that happened up to a time. The keys are in the order of
+/// tenants. Until the commit nobody keeps others of these tenants.
+pub(crate) async fn erase(
+    connection: &mut PgConnection,
+    keys: &[(EvidenceKey, i64)],
+) -> Result<(), Error> {
+    let mut tenants: Vec<Uuid> = keys.iter().map(|((tenant, _), _)| tenant.uuid()).collect();
+    tenants.dedup();
+    for tenant in tenants {
+        sqlx::query(HOLD_ALONE).bind(tenant).execute(&mut *connection).await?;
+    }
+    sqlx::query(ERASE)
+        .bind(keys.iter().map(|((tenant, _), _)| tenant.uuid()).collect::<Vec<Uuid>>())
+        .bind(keys.iter().map(|((_, evidence), _)| evidence.uuid()).collect::<Vec<Uuid>>())
+        .bind(keys.iter().map(|(_, erased_us)| *erased_us).collect::<Vec<i64>>())
+        .execute(connection)
         .await?;
     Ok(())
 }
@@ -83,6 +130,7 @@ pub(crate) async fn list(
         id,
         evidence: None, // not shown
         received_us,
+        event_us: received_us, // not shown
         wrapped_key,
         sealed,
     };

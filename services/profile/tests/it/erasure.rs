@@ -106,6 +106,97 @@ async fn nothing_of_an_erased_customer_is_left_and_nothing_late_brings_it_back()
     assert_eq!(client.count("select count(*) from event where tenant_id = $1").await, 2);
 }
 
+/// An event of a person that is refused, but whose identifiers can be read.
+fn bad(person: usize, id: &str, us: i64) -> wire::Event {
+    let mut bad = track(person, id, "", us);
+    bad.source = "x".repeat(100);
+    bad
+}
+
+const REJECTED: &str = "select count(*) from rejected_event where tenant_id = $1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_event_that_meets_an_erasure_is_not_kept() {
+    let world = World::new().await;
+    let mut client = world.tenant();
+    let first = client.take(track(1, "first", "Page Viewed", BASE_US)).await;
+    client.erase(&first.customer_id).await;
+    client.gone(&first.customer_id).await;
+    client.ingest(vec![bad(1, "late", BASE_US)]).await;
+    assert_eq!(client.count(REJECTED).await, 0, "it happened before the erasure");
+    client.ingest(vec![bad(1, "later", now_us())]).await;
+    assert_eq!(client.count(REJECTED).await, 1, "it is of somebody new");
+
+    // Another person's erasure is being written: its row is not there yet for others.
+    let other = client.take(track(2, "other", "Page Viewed", BASE_US)).await;
+    let evidence: Uuid = other.evidence_id.parse().unwrap();
+    let mut erasing = world.database.begin().await.unwrap();
+    sqlx::query("select pg_advisory_xact_lock(7203, hashtext($1::uuid::text))")
+        .bind(client.tenant.uuid())
+        .execute(&mut *erasing)
+        .await
+        .unwrap();
+    let mut other_client = client.clone();
+    let keeping = tokio::spawn(async move {
+        other_client.ingest(vec![bad(2, "meets", BASE_US)]).await;
+    });
+    eventually(LIMIT, "who keeps it waits", async || {
+        let waiting: i64 = sqlx::query_scalar(
+            "select count(*) from pg_locks where locktype = 'advisory' and not granted
+                and classid = 7203 and objid::int8 & 4294967295 = hashtext($1::uuid::text)::int8 & 4294967295",
+        )
+        .bind(client.tenant.uuid())
+        .fetch_one(world.database.pool())
+        .await
+        .unwrap();
+        if waiting == 1 { Ok(()) } else { Err(waiting) }
+    })
+    .await;
+    sqlx::query("update fragment set erased_us = $2 where tenant_id = $1 and evidence_id = $3")
+        .bind(client.tenant.uuid())
+        .bind(now_us())
+        .bind(evidence)
+        .execute(&mut *erasing)
+        .await
+        .unwrap();
+    erasing.commit().await.unwrap();
+    keeping.await.unwrap();
+    assert_eq!(client.count(REJECTED).await, 1, "only the one of somebody new");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_events_go_with_an_erasure_whose_time_is_known_already() {
+    let world = World::new().await;
+    let mut client = world.tenant();
+    client.ingest(vec![bad(1, "bad", BASE_US)]).await;
+    let (_, customer) = client.who(1).await; // known to identity alone
+    let evidence: Uuid =
+        sqlx::query_scalar("select evidence_id from rejected_event where tenant_id = $1")
+            .bind(client.tenant.uuid())
+            .fetch_one(world.database.pool())
+            .await
+            .unwrap();
+    // As an answer of identity leaves it that comes before the entry of the erasure.
+    sqlx::query(
+        "insert into fragment (tenant_id, shard, evidence_id, customer_id, map_version, erased_us)
+        values ($1, $2, $3, $4, 1, $5)",
+    )
+    .bind(client.tenant.uuid())
+    .bind(kernel::Shard::of(evidence).number())
+    .bind(evidence)
+    .bind(Uuid::nil())
+    .bind(now_us() + 3_600_000_000)
+    .execute(world.database.pool())
+    .await
+    .unwrap();
+    client.erase(&customer).await;
+    eventually(LIMIT, "the refused event is gone", async || match client.count(REJECTED).await {
+        0 => Ok(()),
+        left => Err(left),
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn erasing_while_events_arrive_leaves_no_event_of_before_and_whole_customers() {
     const PERSONS: usize = 4;
