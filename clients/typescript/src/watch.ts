@@ -74,8 +74,8 @@ export async function* watch<Req extends { resumeToken?: string }, Res extends R
     }
     if (interruption.code === Code.OutOfRange) throw new ResumeTokenExpired(interruption);
     if (!isTransient(interruption)) throw interruption;
-    // A drain names the place, also to a watch that has heard nothing yet.
-    resumeToken = interruption.metadata["resume_token"] ?? resumeToken;
+    // A drain names the place, also to a watch that has heard nothing yet; empty, it names none.
+    resumeToken = interruption.metadata["resume_token"] || resumeToken;
     const wait = backoffMs({ ...DEFAULT_RETRY, maxBackoffMs }, Math.max(failures, 1), interruption.retryAfterMs, Math.random());
     onInterrupted?.(interruption, wait);
     await pause(wait, signal);

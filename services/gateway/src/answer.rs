@@ -43,6 +43,9 @@ pub(crate) enum Refusal {
     Malformed(String),
     #[error("the write key is missing or not valid")]
     UnknownKey,
+    /// A token for browsers that is bound to other origins.
+    #[error("the write key is bound to pages of other origins")]
+    Origin,
     #[error("the body did not arrive in time")]
     SlowBody,
     /// Too much at once.
@@ -58,6 +61,7 @@ impl Refusal {
         match self {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::UnknownKey => StatusCode::UNAUTHORIZED,
+            Self::Origin => StatusCode::FORBIDDEN,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Away { .. } => StatusCode::SERVICE_UNAVAILABLE,
@@ -68,6 +72,7 @@ impl Refusal {
         match self {
             Self::Malformed(_) => "malformed",
             Self::UnknownKey => "unknown_key",
+            Self::Origin => "origin_refused",
             Self::SlowBody => "slow_body",
             Self::Busy { .. } => "busy",
             Self::Away { .. } => "away",

@@ -21,6 +21,7 @@ pub struct Config {
     pub max_events: usize,
     pub header_timeout_ms: u64,
     pub body_timeout_ms: u64,
+    pub write_timeout_ms: u64,
     pub deadline_ms: u64,
     pub bare_paths: bool,
     pub max_api_buffer_bytes: usize,
@@ -49,7 +50,7 @@ impl Config {
             config.max_inflated_bytes,
             config.max_events,
         ];
-        if counts.contains(&0) || config.deadline_ms == 0 {
+        if counts.contains(&0) || config.deadline_ms == 0 || config.write_timeout_ms == 0 {
             return Err(settings::Error::Invalid("no setting of gateway may be 0".to_owned()));
         }
         // An event becomes up to six times as large as a protobuf message, which has its own cap.
@@ -81,6 +82,15 @@ impl Config {
 
     pub(crate) const fn body_timeout(&self) -> Duration {
         Duration::from_millis(self.body_timeout_ms)
+    }
+
+    pub(crate) const fn write_timeout(&self) -> Duration {
+        Duration::from_millis(self.write_timeout_ms)
+    }
+
+    /// Streams that may be open at the same time: they leave connections to everybody else.
+    pub(crate) const fn max_streams(&self) -> usize {
+        self.max_connections.div_ceil(2)
     }
 
     pub(crate) const fn deadline(&self) -> Duration {

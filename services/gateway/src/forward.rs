@@ -66,6 +66,8 @@ pub(crate) struct Chunk {
     cost: usize,
 }
 
+/// After so long gateway and profile agree again about a key.
+const DISAGREEMENT_SECONDS: u64 = 5;
 /// The longest source that profile takes.
 const MAX_SOURCE: usize = 64;
 
@@ -226,7 +228,12 @@ fn refusal_or_rejection(status: &Status, count: usize) -> Result<Vec<EventResult
             };
             Ok(vec![result; count])
         }
-        Code::Unauthenticated | Code::PermissionDenied => Err(Refusal::UnknownKey),
+        // The gateway has just found the key good: one of the two does not know yet what the
+        // other knows (keys, revocations). A 4xx would make SDKs drop the events for good.
+        code @ (Code::Unauthenticated | Code::PermissionDenied) => {
+            tracing::warn!(event = "profile_refused_the_key", %code);
+            Err(Refusal::Away { retry_after_seconds: DISAGREEMENT_SECONDS })
+        }
         Code::ResourceExhausted => Err(Refusal::Busy { retry_after_seconds }),
         code => {
             tracing::warn!(event = "profile_failed", %code);
@@ -319,7 +326,9 @@ mod tests {
         }
         let busy = Err(Refusal::Busy { retry_after_seconds: 1 });
         assert_eq!(refusal(Code::ResourceExhausted), busy);
-        assert_eq!(refusal(Code::PermissionDenied), Err(Refusal::UnknownKey));
+        let disagreement = Err(Refusal::Away { retry_after_seconds: 5 });
+        assert_eq!(refusal(Code::Unauthenticated), disagreement, "the gateway found it good");
+        assert_eq!(refusal(Code::PermissionDenied), disagreement);
         assert_eq!(refusal(Code::InvalidArgument).unwrap().len(), 2);
     }
 }

@@ -1,5 +1,6 @@
 //! A body of events: who sends, what is sent, is it durable.
 
+use std::sync::Arc;
 use std::time::Instant as Moment;
 
 use axum::extract::Request;
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use server::Peer;
 use server::token::Verifier;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::Config;
@@ -28,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) verifier: Verifier,
     pub(crate) profile: Peer,
     pub(crate) metrics: Metrics,
+    /// Owns the work on bodies.
+    pub(crate) tracker: TaskTracker,
     /// The memory for all bodies.
     pub(crate) memory: Budget,
     /// The memory of those that may have a key in the body: who has none takes no other.
@@ -42,11 +46,21 @@ pub(crate) struct Door {
     pub(crate) form: Form,
 }
 
-/// Serves one body.
-pub(crate) async fn serve(shared: &Shared, door: Door, request: Request) -> Response {
+/// Serves one body. The work is the tracker's, not the connection's: it cannot be broken off
+/// by a client that leaves, so the memory that it has stays counted until it is free, and what
+/// threads aside still do is waited for.
+pub(crate) async fn serve(shared: &Arc<Shared>, door: Door, request: Request) -> Response {
     let span = tracing::info_span!("POST", otel.name = door.name, otel.kind = "server");
     let begin = Moment::now();
-    let response = match take(shared, door.form, request).instrument(span).await {
+    let work = {
+        let shared = Arc::clone(shared);
+        async move { take(&shared, door.form, request).await }
+    };
+    let taken = shared.tracker.spawn(work.instrument(span)).await.unwrap_or_else(|error| {
+        tracing::error!(event = "batch_failed", %error);
+        Err(Refusal::Away { retry_after_seconds: 1 })
+    });
+    let response = match taken {
         Ok(rejected) => success(rejected),
         Err(refusal) => refusal.into_response(),
     };
@@ -60,7 +74,7 @@ async fn take(shared: &Shared, form: Form, request: Request) -> Result<Vec<Rejec
     let (parts, sent) = request.into_parts();
     // A key in the header is judged before anything is read.
     let holder = match write_key::in_headers(&parts.headers) {
-        Some(key) => Some((write_key::holder(&shared.verifier, &key).await?, key)),
+        Some(key) => Some((write_key::holder(&shared.verifier, &parts.headers, &key).await?, key)),
         None => None,
     };
     let budget = if holder.is_some() { &shared.memory } else { &shared.unproven };
@@ -87,7 +101,7 @@ async fn take(shared: &Shared, form: Form, request: Request) -> Result<Vec<Rejec
         }
         (None, in_body) => {
             let key = in_body.or_else(|| write_key::in_query(&parts)).ok_or(Refusal::UnknownKey)?;
-            let principal = write_key::holder(&shared.verifier, &key).await?;
+            let principal = write_key::holder(&shared.verifier, &parts.headers, &key).await?;
             share = share.moved(&shared.memory)?;
             (principal, key)
         }

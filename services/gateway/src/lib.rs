@@ -1,6 +1,6 @@
 //! The edge: events of Segment's SDKs over HTTP/1.1 become events of profile.
 //!
-//! A map: [`service`] puts everything together and listens, `routes` has the paths (`cors` for
+//! A map: [`service`] puts everything together and listens (`stall` ends who does not read), `routes` has the paths (`cors` for
 //! browsers, `project` for the settings they ask for), `intake` serves a body of events:
 //! `write_key` finds out who sends, `body` reads what was sent within the memory of `budget`,
 //! `reading` (pure) turns it into events of ours, `forward` makes them durable, `answer` says what
@@ -26,6 +26,7 @@ mod reading;
 mod routes;
 pub mod service;
 mod snippet;
+mod stall;
 mod write_key;
 
 pub use api::{Error as ApiError, description};

@@ -19,6 +19,7 @@ use crate::budget::Budget;
 use crate::intake::Shared;
 use crate::metrics::Metrics;
 use crate::routes::segment_routes;
+use crate::stall::Guarded;
 
 /// What the gateway gets from whoever starts it.
 #[derive(Debug)]
@@ -77,6 +78,7 @@ pub fn build(config: Config, deps: Deps, registry: &mut Registry) -> Result<Gate
         memory: Budget::new(config.max_in_flight_bytes, metrics.memory()),
         unproven: Budget::new(config.max_in_flight_bytes / 4, metrics.memory()),
         metrics,
+        tracker: deps.drain.tracker(),
         config: config.clone(),
     };
     let stop = deps.drain.token();
@@ -142,18 +144,19 @@ impl Gateway {
             tracing::debug!(event = "nodelay_failed", %error);
         }
         let stop = self.drain.token();
+        let guarded = Guarded::new(stream, self.config.write_timeout());
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.header_timeout())
             .max_buf_size(64 * 1024)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(self.router));
+            .serve_connection(TokioIo::new(guarded), TowerToHyperService::new(self.router));
         let mut connection = std::pin::pin!(connection);
         tokio::select! {
             _ = connection.as_mut() => return,
             () = stop.cancelled() => {}
         }
         connection.as_mut().graceful_shutdown();
-        // Bounded by the time-outs of body and deadline; an error says that the client left.
+        // Bounded by the time-outs of body, deadline and writing; an error says that the client left.
         let _ = connection.await;
     }
 }

@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use server::Principal;
-use server::token::Verifier;
+use server::token::{Browser, Verifier};
 
 use crate::answer::Refusal;
 
@@ -51,13 +51,27 @@ pub(crate) fn in_query(parts: &Parts) -> Option<String> {
     query.split('&').find_map(value).filter(|key| !key.is_empty())
 }
 
-/// Who holds the key. Keys of services among themselves are none here.
-pub(crate) async fn holder(verifier: &Verifier, key: &str) -> Result<Arc<Principal>, Refusal> {
+/// Who holds the key. Keys of services among themselves are none here, and one that is bound to
+/// origins is none on pages of others.
+pub(crate) async fn holder(
+    verifier: &Verifier,
+    headers: &HeaderMap,
+    key: &str,
+) -> Result<Arc<Principal>, Refusal> {
     let principal = verifier.verify(key).await.map_err(|_| Refusal::UnknownKey)?;
     if principal.internal || !principal.scopes.contains(SCOPE) {
         return Err(Refusal::UnknownKey);
     }
+    if principal.browser.as_ref().is_some_and(|browser| !is_bound_here(browser, headers)) {
+        return Err(Refusal::Origin);
+    }
     Ok(principal)
+}
+
+/// Without `Origin` it is a program, which could write any origin it likes.
+fn is_bound_here(browser: &Browser, headers: &HeaderMap) -> bool {
+    let is_one_of = |origin: &HeaderValue| browser.origins.iter().any(|bound| origin == bound);
+    browser.origins.is_empty() || headers.get_all(header::ORIGIN).iter().all(is_one_of)
 }
 
 #[cfg(test)]

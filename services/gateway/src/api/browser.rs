@@ -55,7 +55,7 @@ async fn try_issue(api: &Api, request: Request) -> Result<Issued, Status> {
         let why = "a token of this kind makes no tokens for browsers: use one of a back end";
         return Err(Refusal::Denied(why.to_owned()).into());
     }
-    let held = api.read(&parts.headers, body, token).await?;
+    let held = api.read(&parts.headers, body).await?;
     let wanted: Wanted = serde_json::from_slice(&held.bytes)
         .map_err(|error| Refusal::malformed("", format!("the body cannot be read: {error}")))?;
     let seconds = wanted.ttl_seconds.unwrap_or(api.config.browser_token_seconds);

@@ -32,6 +32,12 @@ pub(crate) enum Refusal {
     Slow,
     #[error("the gateway holds as many large bodies as it may: send it again later")]
     Full,
+    #[error(
+        "the body has more values than fit into gateway.max_api_buffer_bytes: send less at a time"
+    )]
+    TooManyValues,
+    #[error("half of gateway.max_connections are streams: open it again later")]
+    Streams,
     #[error("the server is shutting down: resume after the last answer")]
     Stopping,
     #[error("the token is missing or not valid")]
@@ -48,7 +54,7 @@ impl Fault for Refusal {
             Self::Malformed(violations) | Self::Invalid(violations) => {
                 Kind::Invalid(violations.clone())
             }
-            Self::TooLarge(_) | Self::Full => Kind::Exhausted,
+            Self::TooLarge(_) | Self::TooManyValues | Self::Full | Self::Streams => Kind::Exhausted,
             Self::Slow | Self::Stopping => Kind::Unavailable,
             Self::Token => Kind::Unauthenticated,
             Self::Denied(_) | Self::Origin => Kind::Denied,
@@ -59,8 +65,8 @@ impl Fault for Refusal {
         match self {
             Self::Malformed(_) => "MALFORMED_MESSAGE",
             Self::Invalid(_) => "INVALID_FIELD",
-            Self::TooLarge(_) => "MESSAGE_TOO_LARGE",
-            Self::Full => "OVERLOADED",
+            Self::TooLarge(_) | Self::TooManyValues => "MESSAGE_TOO_LARGE",
+            Self::Full | Self::Streams => "OVERLOADED",
             Self::Slow | Self::Stopping => "UNAVAILABLE",
             Self::Token => "TOKEN_INVALID",
             Self::Denied(_) => "SCOPE_MISSING",

@@ -8,8 +8,10 @@
 use bytes::Bytes;
 use prost::Message;
 use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor};
+use tokio::sync::Semaphore;
 use tonic::{Code, Status};
 
+use super::body::{Budget, Held};
 use super::failure::Refusal;
 use super::writer::Writer;
 
@@ -46,9 +48,17 @@ fn explain(input: &MessageDescriptor, text: &[u8], error: &serde_json::Error) ->
 }
 
 /// The same, encoded; large ones where they hold nobody up.
-pub(crate) async fn to_wire(input: &MessageDescriptor, text: Bytes) -> Result<Bytes, Status> {
-    let (input, size) = (input.clone(), text.len());
-    let work = move || read(&input, &text).map(|message| Bytes::from(message.encode_to_vec()));
+pub(crate) async fn to_wire(
+    input: &MessageDescriptor,
+    text: Held,
+    budget: &Budget,
+) -> Result<Held, Status> {
+    let (input, size, budget) = (input.clone(), text.bytes.len(), budget.clone());
+    let work = move || {
+        let share = budget.for_json(&text.bytes)?;
+        let message = read(&input, &text.bytes)?.encode_to_vec();
+        text.becomes(message.into(), share)
+    };
     Ok(aside(size, work).await??)
 }
 
@@ -69,17 +79,28 @@ pub(crate) fn decode(output: &MessageDescriptor, message: Bytes) -> Result<Dynam
     DynamicMessage::decode(output.clone(), message).map_err(|error| broken(output, &error))
 }
 
-async fn aside<T: Send + 'static>(
+/// Work aside that is on its way. Who leaves while he waits for his turn leaves no work behind, and
+/// only so much goes on for those who have left.
+static TURNS: Semaphore = Semaphore::const_new(16);
+
+pub(crate) async fn aside<T: Send + 'static>(
     size: usize,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Status> {
     if size < SMALL {
         return Ok(work());
     }
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
+    let failed = |error: &dyn std::error::Error| {
         tracing::error!(event = "transcoding_failed", %error);
         Status::new(Code::Internal, "internal error")
-    })
+    };
+    let turn = TURNS.acquire().await.map_err(|error| failed(&error))?;
+    let work = move || {
+        let done = work();
+        drop(turn);
+        done
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| failed(&error))
 }
 
 /// A service answered what its contract does not know: a fault of ours.

@@ -26,12 +26,13 @@ mod watch;
 mod web;
 mod writer;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use server::token::{Signer, Verifier};
 use server::{Drain, settings};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{Config, Deps, Peers};
 
@@ -50,6 +51,8 @@ pub(crate) struct Api {
     drain: Drain,
     origins: origin::Origins,
     budget: body::Budget,
+    /// Places for streams.
+    streams: Arc<Semaphore>,
     metrics: failure::Metrics,
     /// Made when first asked for.
     description: OnceLock<Bytes>,
@@ -73,10 +76,19 @@ impl Api {
             drain: deps.drain.clone(),
             origins: origin::Origins::new(&config.allowed_origins),
             budget: body::Budget::new(config.max_api_buffer_bytes),
+            streams: Arc::new(Semaphore::new(config.max_streams())),
             metrics: failure::Metrics::register(registry),
             config: config.clone(),
             description: OnceLock::new(),
         })
+    }
+}
+
+impl Api {
+    /// A place for one more stream, until it is dropped.
+    fn place(&self) -> Result<OwnedSemaphorePermit, failure::Refusal> {
+        let place = Arc::clone(&self.streams).try_acquire_owned();
+        place.map_err(|_| failure::Refusal::Streams)
     }
 }
 

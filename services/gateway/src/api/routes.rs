@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use tonic::{Code, Status};
@@ -13,6 +13,8 @@ use super::methods::{Rpc, Shape};
 use super::unary::Codec;
 use super::watch::Wire;
 use super::{Api, browser, customers, failure, openapi, origin, unary, watch, web};
+
+const GRPC_WEB: &str = "application/grpc-web";
 
 /// Everything of this module.
 pub(crate) fn routes(api: Arc<Api>) -> Router {
@@ -39,12 +41,28 @@ pub(crate) fn routes(api: Arc<Api>) -> Router {
 }
 
 async fn call(api: &Api, rpc: &Rpc, request: Request) -> Response {
-    let answer = dispatch(api, rpc, request).await;
-    answer.unwrap_or_else(|status| failure::response(&status))
+    let content_type = content_type(request.headers());
+    let answer = dispatch(api, rpc, request, &content_type).await;
+    answer.unwrap_or_else(|status| refused(&content_type, status))
 }
 
-async fn dispatch(api: &Api, rpc: &Rpc, request: Request) -> Result<Response, Status> {
-    let content_type = content_type(request.headers());
+/// How a call has failed, in the words of its protocol: what is enveloped is so when it fails, too.
+fn refused(content_type: &str, status: Status) -> Response {
+    let echoed = HeaderValue::from_str(content_type).ok();
+    match (content_type, echoed) {
+        ("application/connect+json", _) => watch::refused(Wire::ConnectJson, status),
+        ("application/connect+proto", _) => watch::refused(Wire::ConnectProto, status),
+        (text, Some(echoed)) if text.starts_with(GRPC_WEB) => web::refused(echoed, status),
+        _ => failure::response(&status),
+    }
+}
+
+async fn dispatch(
+    api: &Api,
+    rpc: &Rpc,
+    request: Request,
+    content_type: &str,
+) -> Result<Response, Status> {
     if rpc.shape == Shape::Dialogue {
         return Err(dialogue(rpc));
     }
@@ -55,15 +73,15 @@ async fn dispatch(api: &Api, rpc: &Rpc, request: Request) -> Result<Response, St
     if request.method() != Method::POST {
         let mut response = failure::wrong_shape(StatusCode::METHOD_NOT_ALLOWED, "use POST");
         let allowed = if rpc.shape == Shape::Watch { "GET, POST" } else { "POST" };
-        let allowed = axum::http::HeaderValue::from_static(allowed);
+        let allowed = HeaderValue::from_static(allowed);
         response.headers_mut().insert(header::ALLOW, allowed);
         return Ok(response);
     }
-    if content_type.starts_with("application/grpc-web") {
+    if content_type.starts_with(GRPC_WEB) {
         return web::serve(api, rpc, request).await;
     }
     let (parts, body) = request.into_parts();
-    match (rpc.shape, content_type.as_str()) {
+    match (rpc.shape, content_type) {
         (Shape::Unary, "application/json") => {
             unary::serve(api, rpc, &parts, body, Codec::Json).await
         }

@@ -27,12 +27,13 @@ pub(crate) async fn serve(
     codec: Codec,
 ) -> Result<Response, Status> {
     let caller = Caller::of(&parts.headers)?;
-    let held = api.read(&parts.headers, body, &caller.token).await?;
+    api.admit(rpc, &caller.token).await?;
+    let held = api.read(&parts.headers, body).await?;
     let (answer, content_type) = match codec {
         Codec::Proto => (caller.unary(api, rpc, held.bytes.clone()).await?, "application/proto"),
         Codec::Json => {
-            let message = message::to_wire(&rpc.input, held.bytes.clone()).await?;
-            let answer = caller.unary(api, rpc, message).await?;
+            let held = message::to_wire(&rpc.input, held, &api.budget).await?;
+            let answer = caller.unary(api, rpc, held.bytes.clone()).await?;
             (message::to_json(&rpc.output, answer).await?, "application/json")
         }
     };

@@ -20,6 +20,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, Value};
 use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::codec::Streaming;
 use tonic::{Code, Status};
@@ -32,6 +33,8 @@ use super::message;
 use super::methods::Rpc;
 use super::writer::Writer;
 
+/// What a watch asks for is small.
+const MAX_REQUEST: usize = 64 * 1024;
 /// The field of requests and answers that holds a position.
 const POSITION: &str = "resume_token";
 /// How long a service may take to end its stream by itself when everything ends.
@@ -79,9 +82,9 @@ pub(crate) async fn by_address(api: &Api, rpc: &Rpc, parts: &Parts) -> Result<Re
         }
         caller.token = token.into();
     }
-    let text = in_query(&parts.uri, "message").unwrap_or_default();
-    let request = message::read(&rpc.input, text.as_bytes())?;
-    open(api, rpc, parts, &caller, request, Wire::Events).await
+    api.admit(rpc, &caller.token).await?;
+    let text = in_query(&parts.uri, "message").unwrap_or_default().into_owned();
+    open(api, rpc, parts, &caller, text.into(), Wire::Events).await
 }
 
 /// By POST, the message in the body.
@@ -93,15 +96,48 @@ pub(crate) async fn by_body(
     wire: Wire,
 ) -> Result<Response, Status> {
     let caller = Caller::of(&parts.headers)?;
-    let held = api.read(&parts.headers, body, &caller.token).await?;
-    let request = match wire {
-        Wire::Events => message::read(&rpc.input, &held.bytes)?,
-        Wire::ConnectJson => message::read(&rpc.input, enveloped(&held.bytes)?)?,
-        Wire::ConnectProto => DynamicMessage::decode(rpc.input.clone(), enveloped(&held.bytes)?)
-            .map_err(|_| Refusal::malformed("", "the message cannot be decoded"))?,
+    api.admit(rpc, &caller.token).await?;
+    let held = api.read(&parts.headers, body).await?;
+    if held.bytes.len() > MAX_REQUEST {
+        return Err(Refusal::TooLarge(MAX_REQUEST).into());
+    }
+    let text = match wire {
+        Wire::Events => held.bytes,
+        Wire::ConnectJson | Wire::ConnectProto => held.bytes.slice_ref(enveloped(&held.bytes)?),
     };
-    drop(held);
-    open(api, rpc, parts, &caller, request, wire).await
+    open(api, rpc, parts, &caller, text, wire).await
+}
+
+/// What a watch asks for: the position, and the message as the service takes it.
+async fn asked(
+    api: &Api,
+    rpc: &Rpc,
+    text: Bytes,
+    wire: Wire,
+    last: Option<String>,
+) -> Result<(String, Bytes), Status> {
+    let (input, budget) = (rpc.input.clone(), api.budget.clone());
+    let work = move || {
+        let (_share, mut request) = if wire == Wire::ConnectProto {
+            let share = budget.for_message(&text)?;
+            let request = DynamicMessage::decode(input, text)
+                .map_err(|_| Refusal::malformed("", "the message cannot be decoded"))?;
+            (share, request)
+        } else {
+            (budget.for_json(&text)?, message::read(&input, &text)?)
+        };
+        if let Some(last) = last {
+            let _ = request.try_set_field_by_name(POSITION, Value::String(last));
+        }
+        Ok::<_, Refusal>((position(&request), Bytes::from(request.encode_to_vec())))
+    };
+    Ok(message::aside(MAX_REQUEST, work).await??)
+}
+
+/// A stream that failed before it began.
+pub(crate) fn refused(wire: Wire, status: Status) -> Response {
+    let frame = envelope(2, json!({"error": failure::error(&status)}).to_string().as_bytes());
+    response(wire, Body::from(frame))
 }
 
 /// The one message of an enveloped body: flags, length, bytes.
@@ -124,16 +160,17 @@ async fn open(
     rpc: &Rpc,
     parts: &Parts,
     caller: &Caller,
-    mut request: DynamicMessage,
+    text: Bytes,
     wire: Wire,
 ) -> Result<Response, Status> {
+    let place = api.place()?;
     let last = parts.headers.get("last-event-id").and_then(|id| id.to_str().ok());
-    if let Some(last) = last.filter(|id| wire == Wire::Events && !id.is_empty()) {
-        let _ = request.try_set_field_by_name(POSITION, Value::String(last.to_owned()));
-    }
+    let last = last.filter(|id| wire == Wire::Events && !id.is_empty()).map(str::to_owned);
+    let (position, request) = asked(api, rpc, text, wire, last).await?;
     let relay = Relay {
-        position: position(&request),
-        source: caller.watch(api, rpc, request.encode_to_vec().into()).await,
+        position,
+        source: caller.watch(api, rpc, request).await,
+        _place: Some(place),
         output: rpc.output.clone(),
         wire,
         stop: Box::pin(api.drain.token().cancelled_owned()),
@@ -148,13 +185,17 @@ async fn open(
         let frame = relay.next().await?;
         Some((Ok::<_, Infallible>(frame), relay))
     });
-    let mut response = Response::new(Body::from_stream(frames));
+    Ok(response(wire, Body::from_stream(frames)))
+}
+
+fn response(wire: Wire, body: Body) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(wire.content_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Proxies of nginx's kind hold answers back otherwise.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    response
 }
 
 fn position(message: &DynamicMessage) -> String {
@@ -177,6 +218,8 @@ struct Relay {
     /// After the last message that was relayed.
     position: String,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// None in tests.
+    _place: Option<OwnedSemaphorePermit>,
     state: State,
 }
 
@@ -218,19 +261,17 @@ impl Relay {
     }
 
     async fn write(&mut self, message: Bytes) -> Result<Bytes, Option<Status>> {
-        if self.wire == Wire::ConnectProto {
-            return Ok(envelope(0, &message));
-        }
         let read = message::decode(self.output.descriptor(), message.clone()).map_err(Some)?;
         self.position = position(&read);
         let is_heartbeat = read.fields().all(|(field, _)| field.name() == POSITION);
         match self.wire {
+            Wire::ConnectProto => Ok(envelope(0, &message)),
             Wire::Events if is_heartbeat => Ok(event("heartbeat", None, &self.position)),
             Wire::Events => {
                 let json = message::to_json(&self.output, message).await.map_err(Some)?;
                 Ok(event("", Some(&json), &self.position))
             }
-            _ => {
+            Wire::ConnectJson => {
                 let json = message::to_json(&self.output, message).await.map_err(Some)?;
                 Ok(envelope(0, &json))
             }
@@ -283,7 +324,10 @@ fn event(name: &str, data: Option<&[u8]>, id: &str) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use super::super::methods;
     use super::*;
+    use contracts::profile::v1::WatchProfilesResponse;
+    use tokio_util::sync::CancellationToken;
 
     #[test]
     fn events_are_as_browsers_read_them() {
@@ -298,6 +342,27 @@ mod tests {
         assert_eq!(enveloped(&body).unwrap(), b"abc");
         for bad in [&b"\0\0\0\0"[..], b"\x01\0\0\0\0", b"\0\0\0\0\x02a", b"\0\0\0\0\0a"] {
             assert!(enveloped(&Bytes::from_static(bad)).is_err(), "{bad:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn every_wire_knows_the_place_after_what_it_has_sent() {
+        let methods = methods::Methods::read(contracts::DESCRIPTORS).unwrap();
+        let watch = methods.get("/rapport.profile.v1.ProfileService/WatchProfiles").unwrap();
+        for wire in [Wire::Events, Wire::ConnectJson, Wire::ConnectProto] {
+            let mut relay = Relay {
+                source: Err(Status::new(Code::Unavailable, "")),
+                output: watch.output.clone(),
+                wire,
+                position: "before".to_owned(),
+                stop: Box::pin(CancellationToken::new().cancelled_owned()),
+                _place: None,
+                state: State::Open,
+            };
+            let resume_token = "after".to_owned();
+            let answer = WatchProfilesResponse { resume_token, ..Default::default() };
+            relay.write(answer.encode_to_vec().into()).await.unwrap();
+            assert_eq!(relay.position, "after", "{wire:?}");
         }
     }
 

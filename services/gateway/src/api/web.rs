@@ -3,10 +3,11 @@
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic_web::GrpcWebLayer;
@@ -31,15 +32,17 @@ pub(crate) async fn serve(api: &Api, rpc: &Rpc, request: Request) -> Result<Resp
     let is_stream = rpc.shape != Shape::Unary;
     let peer = if is_stream { caller.streaming_peer(api, rpc) } else { caller.peer(api, rpc) };
     let stop = api.drain.token();
+    let place = if is_stream { Some(api.place()?) } else { None };
+    let mut place = Some(place);
     let service = service_fn(move |mut request: http::Request<tonic::body::Body>| {
-        let (mut peer, stop) = (peer.clone(), stop.clone());
+        let (mut peer, stop, place) = (peer.clone(), stop.clone(), place.take().flatten());
         let headers = kept(request.headers(), &caller.headers);
         *request.headers_mut() = headers;
         async move {
             let response = peer.ready().await?.call(request).await;
             let response = response.unwrap_or_else(Status::into_http);
             Ok::<_, Status>(if is_stream {
-                response.map(|body| until(body, stop))
+                response.map(|body| until(body, stop, place))
             } else {
                 response
             })
@@ -50,8 +53,13 @@ pub(crate) async fn serve(api: &Api, rpc: &Rpc, request: Request) -> Result<Resp
 }
 
 /// The same body, which ends at a drain: a service in another process does not know of it.
-fn until(body: tonic::body::Body, stop: CancellationToken) -> tonic::body::Body {
+fn until(
+    body: tonic::body::Body,
+    stop: CancellationToken,
+    place: Option<OwnedSemaphorePermit>,
+) -> tonic::body::Body {
     let frames = futures::stream::unfold(Some(body), move |body| {
+        let _ = &place; // until the stream is dropped
         let stop = stop.clone();
         async move {
             let mut body = body?;
@@ -70,6 +78,13 @@ fn until(body: tonic::body::Body, stop: CancellationToken) -> tonic::body::Body 
         }
     });
     tonic::body::Body::new(StreamBody::new(frames))
+}
+
+/// A call that failed before it reached the service: trailers only, whose place is the head.
+pub(crate) fn refused(content_type: HeaderValue, status: Status) -> Response {
+    let mut response = status.into_http();
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response
 }
 
 /// Nothing else reaches a service: neither cookies nor what a proxy has added.
