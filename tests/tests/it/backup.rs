@@ -217,6 +217,7 @@ async fn a_restore_has_all_that_was_archived_and_nobody_who_was_erased() {
     let restore = ["restore", "--from", "data-backup", "--keys", "kept", "--data", "last"];
     let said = place.succeed(&restore).await;
     assert!(said.contains("carried out again: 0"), "the log has them all: {said}");
+    assert!(!said.contains("BROKEN"), "{said}");
     place.refused(&restore, "is not empty").await;
     let running = place.up("last").await;
     let mut desk = running.desk(tenant);
@@ -243,6 +244,37 @@ async fn a_restore_has_all_that_was_archived_and_nobody_who_was_erased() {
     is_unreadable(&mut desk, "ada", &ada).await;
     is_unreadable(&mut desk, "bob", &bob).await;
     running.stop().await;
+
+    a_late_moment_and_a_rotten_archive_cost_nothing_else(&place).await;
+}
+
+/// With a drill's backup of which the log is archived.
+async fn a_late_moment_and_a_rotten_archive_cost_nothing_else(place: &Place) {
+    let later = ["restore", "--from", "data-backup", "--keys", "kept", "--data", "later"];
+    let until = ["--until", "2999-01-01T00:00:00Z"];
+    let said = place.succeed(&[&later[..], &until].concat()).await;
+    assert!(said.contains("all that is in it was restored"), "{said}");
+
+    // The first segment behind the backup's own.
+    let files = |path: &Path| {
+        let listed = fs::read_dir(path).expect("listed").flatten();
+        listed.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let mut backups = files(&place.at("data-backup"));
+    backups.retain(|path| path.join("manifest.json").is_file());
+    let own = files(&backups[0].join("wal"));
+    let own = own.iter().filter_map(|path| path.file_name()).max().expect("one");
+    let mut archive: Vec<PathBuf> =
+        files(&place.at("data-backup/wal")).iter().flat_map(|life| files(life)).collect();
+    archive.retain(|path| path.file_name().is_some_and(|name| name > own));
+    let next = archive.iter().min().expect("archived");
+    let whole = fs::read(next).expect("read");
+    fs::write(next, Damage::Byte.done_to(&whole)).expect("damaged");
+    let rotten = ["restore", "--from", "data-backup", "--keys", "kept", "--data", "rotten"];
+    let said = place.succeed(&rotten).await;
+    let name = next.file_stem().expect("a name").to_string_lossy().into_owned();
+    assert!(said.contains(&format!("BROKEN: segment {name}")), "{said}");
+    assert!(said.contains("carried out again: 1"), "the ledger knows: {said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,6 +315,15 @@ async fn a_suite_backs_itself_up_and_damage_and_kills_are_noticed() {
     copy_keys(&place.at("data/keys"), &place.at("kept"));
     running.stop().await;
 
+    // Of the stopped suite to another place: the log that was finished meanwhile stays its own.
+    let spooled = place.at("data/postgres/spool");
+    let waiting = || fs::read_dir(&spooled).expect("listed").count();
+    assert_eq!(waiting(), 0, "all is archived");
+    place.succeed(&["backup", "--to", "elsewhere"]).await;
+    assert!(waiting() > 0 && !place.at("elsewhere/wal").exists(), "what is finished waits");
+    place.succeed(&["backup"]).await;
+    assert_eq!(waiting(), 0, "the next one at home archives it");
+
     let restore = ["restore", "--from", "data-backup", "--keys", "kept", "--data", "new"];
     let mut killed = place.command(&restore).spawn().expect("started");
     eventually(LONG, "a restore at work", async || {
@@ -294,6 +335,8 @@ async fn a_suite_backs_itself_up_and_damage_and_kills_are_noticed() {
 
     let newest = fs::read_dir(&backups).expect("listed").flatten().map(|entry| entry.path());
     let newest = newest.filter(|path| path.join("manifest.json").is_file()).max().expect("one");
+    let id = newest.file_name().expect("a name").to_string_lossy().into_owned();
+    let named = [&restore[..], &["--backup", &id]].concat();
     for (file, damage) in
         [("base.sealed", Damage::Cut), ("manifest.json", Damage::Byte), ("wal", Damage::Byte)]
     {
@@ -304,7 +347,7 @@ async fn a_suite_backs_itself_up_and_damage_and_kills_are_noticed() {
         let whole = fs::read(&path).expect("read");
         fs::write(&path, damage.done_to(&whole)).expect("damaged");
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        place.refused(&restore, &format!("{name} is refused")).await;
+        place.refused(&named, &format!("{name} is refused")).await;
         assert!(!place.at("new").exists(), "{name}");
         fs::write(&path, whole).expect("put back");
     }

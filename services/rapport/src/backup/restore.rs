@@ -96,6 +96,8 @@ pub async fn restore(plan: &Plan) -> anyhow::Result<Restored> {
     });
     let Unpacked { last: last_segment, broken_at } = unpacked.await?;
     let (postgres, reached) = recover(&mut options, &manifest, until).await?;
+    // Damage behind the wanted moment does not matter.
+    let broken_at = broken_at.filter(|_| plan.until.is_none() || !reached);
     let renewed = renew(plan, &work, &postgres, keys, &erasures).await;
     postgres.stop().await?;
     let erased_again = renewed?;

@@ -54,8 +54,13 @@ impl Shipper {
         let mut waiting = self.waiting()?;
         let archive = self.repository.archive(self.incarnation);
         let mut round = Round::default();
-        let jumps = jumps(&archive.names()?, &waiting);
-        let mut result = archive.prepare().map_err(anyhow::Error::from);
+        if waiting.is_empty() {
+            self.metrics.waiting(0);
+            return Ok(round);
+        }
+        let looked = archive.prepare().and_then(|()| archive.names());
+        let jumps = looked.as_ref().is_ok_and(|archived| jumps(archived, &waiting));
+        let mut result = looked.map(drop).map_err(anyhow::Error::from);
         while result.is_ok()
             && let Some((name, _)) = waiting.first()
         {
@@ -69,7 +74,8 @@ impl Shipper {
         let bytes: u64 = waiting.iter().map(|(_, bytes)| bytes).sum();
         self.metrics.waiting(bytes);
         if jumps && round.shipped > 0 {
-            round.gave_up = self.is_broken()?;
+            // Not knowing it is no reason to let the spool grow.
+            round.gave_up = self.is_broken().unwrap_or(true);
         }
         let Err(error) = result else { return Ok(round) };
         self.metrics.archive_failures.inc();
