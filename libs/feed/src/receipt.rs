@@ -6,6 +6,7 @@
 //! connections that are there anyway, until they are with the one who began. At least once;
 //! recording twice is harmless.
 
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -72,11 +73,60 @@ impl Part {
     }
 }
 
+// Advisory locks are per database; 7201 to 7203 have other meanings.
+const HOLD_ALONE: &str = "select pg_advisory_xact_lock(7204, hashtext($1::uuid::text))";
+const HOLD: &str = "select pg_advisory_xact_lock_shared(7204, hashtext($1::uuid::text))";
+const ERASED: &str = "select k.tenant_id, k.customer_id
+    from unnest($1::uuid[], $2::uuid[]) k(tenant_id, customer_id)
+    where exists (select from erased e
+        where e.tenant_id = k.tenant_id and e.customer_ids @> array[k.customer_id])";
+
+/// Which of these customers are erased. Until the transaction ends no further erasure of these
+/// tenants is [`record`]ed, so that one that comes then finds what was written of the others.
+/// To be called first in a transaction.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn erased_of(
+    connection: &mut PgConnection,
+    customers: &[(TenantId, CustomerId)],
+) -> Result<HashSet<(TenantId, CustomerId)>, Error> {
+    if customers.is_empty() {
+        return Ok(HashSet::new());
+    }
+    hold(connection, HOLD, customers.iter().map(|(tenant, _)| *tenant)).await?;
+    let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(ERASED)
+        .bind(customers.iter().map(|(tenant, _)| tenant.uuid()).collect::<Vec<Uuid>>())
+        .bind(customers.iter().map(|(_, id)| id.uuid()).collect::<Vec<Uuid>>())
+        .fetch_all(connection)
+        .await?;
+    let erased = rows.into_iter();
+    Ok(erased.map(|(tenant, id)| (TenantId::new(tenant), CustomerId::new(id))).collect())
+}
+
+async fn hold(
+    connection: &mut PgConnection,
+    lock: &'static str,
+    tenants: impl Iterator<Item = TenantId>,
+) -> Result<(), Error> {
+    for tenant in tenants.collect::<BTreeSet<TenantId>>() {
+        sqlx::query(lock).bind(tenant.uuid()).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+// Of all consumers: what an entry of who is gone wanted is void.
+const FORGET_LETTERS: &str = "delete from dead_letter d
+    using unnest($1::uuid[], $2::uuid[]) k(tenant_id, subject)
+    where d.tenant_id = k.tenant_id and d.subject = k.subject";
+
 const REMEMBER: &str = "insert into erased (tenant_id, part_id, shard, customer_ids)
     values ($1, $2, $3, $4) on conflict (tenant_id, part_id) do nothing";
 
 /// Notes that this service has carried out parts of erasures, and remembers them for those who
-/// follow it. In the transaction of the effect, before what it appends. The relay is woken by
+/// follow it; entries of these customers that were put aside are forgotten. In the transaction of
+/// the effect, before what it appends, and before the effect where others write of customers
+/// after [`erased_of`]. The relay is woken by
 /// [`Tail::pass_receipts`] after the commit.
 ///
 /// # Errors
@@ -86,7 +136,14 @@ pub async fn record(
     service: &str,
     parts: &[Part],
 ) -> Result<(), Error> {
+    hold(connection, HOLD_ALONE, parts.iter().map(|part| part.tenant)).await?;
     let mut keys: Vec<(TenantId, Uuid)> = Vec::with_capacity(parts.len());
+    let gone = || parts.iter().flat_map(|part| part.customers.iter().map(|id| (part.tenant, id)));
+    sqlx::query(FORGET_LETTERS)
+        .bind(gone().map(|(tenant, _)| tenant.uuid()).collect::<Vec<Uuid>>())
+        .bind(gone().map(|(_, id)| id.uuid()).collect::<Vec<Uuid>>())
+        .execute(&mut *connection)
+        .await?;
     for part in parts {
         keys.push((part.tenant, part.id));
         sqlx::query(REMEMBER)

@@ -106,4 +106,5 @@ create table erased (
     customer_ids uuid[] not null,
     primary key (tenant_id, part_id)
 );
+create index erased_customer on erased using gin (customer_ids);
 create index receipt_to_pass on receipt (tenant_id, part_id, service) where not passed;

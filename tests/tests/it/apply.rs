@@ -118,6 +118,11 @@ async fn every_mistake_of_a_directory_is_said_at_once_and_nothing_is_saved() {
     for (line, (place, text)) in lines.iter().zip(expected) {
         assert!(line.contains(place) && line.contains(text), "{place}{text}: {said}");
     }
+    // While a file cannot be read at all, nobody says what may be defined in it.
+    directory.write("d.yaml", "kind: [Team\nname: slaes\n");
+    let said = shell.says(1, &["-f", &file]).await;
+    assert!(said.contains("d.yaml:") && !said.contains("does not exist"), "{said}");
+
     let mut desk = world.desk(tenant);
     let request = profile::GetTraitRequest { name: "plan".to_owned() };
     let status = desk.profile.get_trait(request).await.expect_err("nothing was saved");

@@ -119,7 +119,7 @@ async fn demand_of(desk: &mut Desk, customer: &str) -> String {
 }
 
 async fn get_demand(desk: &mut Desk, id: &str) -> routing::Demand {
-    let request = routing::GetDemandRequest { demand_id: id.to_owned(), ..Default::default() };
+    let request = routing::GetDemandRequest { demand_id: id.to_owned() };
     let answer = desk.routing.get_demand(request).await.expect("it stays").into_inner();
     answer.demand.expect("a demand")
 }

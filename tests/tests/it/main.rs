@@ -6,8 +6,8 @@
 mod apart;
 mod apply;
 mod backup;
-mod bi;
 mod bad_input;
+mod bi;
 mod clients;
 mod coverage;
 mod edge;

@@ -151,7 +151,7 @@ fn one_refused_manifest_hides_no_other_backup_and_keeps_the_archive() {
     let text = fs::read_to_string(&path).expect("read");
     fs::write(&path, text.replace("15.1", "16.1")).expect("changed");
     let listing = repository.list().expect("listed");
-    assert_eq!(listing.backups, [older.clone()]);
+    assert_eq!(listing.backups, std::slice::from_ref(&older));
     let error = listing.refused[0].to_string();
     assert!(error.contains(&newer.id) && error.contains("manifest.json is refused"), "{error}");
     assert_eq!(repository.find(&older.id).expect("untouched"), older);

@@ -71,6 +71,48 @@ async fn who_shows_no_key_takes_no_memory_of_those_who_do() {
     eventually_answers(&world, 200, &[], &in_body).await;
 }
 
+fn memory(world: &World) -> u64 {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &world.house.registry).unwrap();
+    let line = text.lines().find(|line| line.starts_with("memory_bytes "));
+    line.and_then(|line| line.split(' ').nth(1)).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_does_not_free_the_memory_of_work_that_goes_on() {
+    let world = World::alone("max_connections = 1\ndeadline_ms = 3000").await;
+    let event = r#"{"type":"track","userId":"u","event":"e"}"#;
+    let body = format!(r#"{{"batch":[{event}]}}{}"#, " ".repeat(1_000_000));
+    let mut leaving = TcpStream::connect(world.address).await.unwrap();
+    let head = format!(
+        "POST /v1/batch HTTP/1.1\r\nHost: t\r\n{}\r\nContent-Length: {}\r\n\r\n",
+        basic(&world.key()),
+        body.len()
+    );
+    leaving.write_all(head.as_bytes()).await.unwrap();
+    leaving.write_all(body.as_bytes()).await.unwrap();
+    testkit::eventually(LIMIT, "the body to be there", async || memory(&world) > 2_000_000).await;
+    drop(leaving);
+    // The only place for a connection is free again: the first one has ended.
+    assert_eq!(world.request("GET /healthz HTTP/1.1", &[], b"").await.status, 200);
+    assert!(memory(&world) > 2_000_000, "profile is still waited for");
+    testkit::eventually(LIMIT, "the end of the work", async || memory(&world) == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_stranger_is_read() {
+    let world = World::alone("").await;
+    let path = "/rapport.profile.v1.ProfileService/IngestEvents";
+    let garbage = format!("{{{}", "[1,".repeat(20_000));
+    let json = "Content-Type: application/json";
+    assert_eq!(world.post_to(path, &[json], garbage.as_bytes()).await.status, 401);
+    let bearer = format!("Authorization: Bearer {}", world.key());
+    let values = format!(r#"{{"events":[{{"properties":{{"a":[{}1]}}}}]}}"#, "1,".repeat(400_000));
+    let refused = world.post_to(path, &[json, &bearer], values.as_bytes()).await;
+    assert_eq!(refused.status, 429, "800 kB would take 400 MB");
+    assert!(!refused.head.contains("retry-after"), "it would be the same again: {refused:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sixty_four_connections_are_all_at_work() {
     let world = std::sync::Arc::new(World::alone("deadline_ms = 1500").await);

@@ -165,7 +165,7 @@ impl World {
         let mut answer = Vec::new();
         let read = tokio::time::timeout(LIMIT, stream.read_to_end(&mut answer)).await.unwrap();
         drop(read);
-        let answer = String::from_utf8(answer).unwrap();
+        let answer = String::from_utf8_lossy(&answer);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Answer { status, head: head.to_lowercase(), body: body.to_owned() }

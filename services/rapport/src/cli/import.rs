@@ -13,7 +13,7 @@ use crate::ports;
 
 /// Rows were refused, everything else was taken: what the process says with its exit code 2.
 #[derive(Debug)]
-pub struct SomeRejected {
+pub(super) struct SomeRejected {
     rows: u64,
     /// Where they stand; a dry run writes none.
     file: Option<PathBuf>,

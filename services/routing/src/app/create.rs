@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ::store::idempotency::{self, Begun, Call as Repeatable};
 use ::store::{Error as StoreError, blind};
+use feed::receipt;
 use kernel::{CustomerId, DemandId, RequestId, TenantId, Violations};
 use server::Call;
 use sqlx::PgConnection;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use super::commit::{NewRequest, Outcome, Repeat, Request};
 use super::score::{self, Scored, Use};
-use super::work::Work;
+use super::work::{Work, of_feed};
 use super::{App, now_us};
 use crate::Error;
 use crate::domain::demand::NewDemand;
@@ -94,6 +95,11 @@ fn unknown_policy() -> Error {
     Error::Invalid(Violations::of("policy", "does not exist"))
 }
 
+fn erased_customer() -> Error {
+    let reason = "is of a customer who was erased: resolve the identifiers for the present one";
+    Error::Invalid(Violations::of("customer_id", reason))
+}
+
 /// Inserts the new demands of a batch.
 pub(super) async fn insert(
     connection: &mut PgConnection,
@@ -106,6 +112,15 @@ pub(super) async fn insert(
         Request::Act(_) => None,
     });
     let wanted: Vec<(usize, &NewRequest)> = wanted.collect();
+    let customers: Vec<_> =
+        wanted.iter().map(|(_, new)| (new.demand.tenant, new.demand.customer)).collect();
+    let erased = receipt::erased_of(connection, &customers).await.map_err(of_feed)?;
+    let (gone, wanted): (Vec<_>, Vec<_>) = wanted
+        .into_iter()
+        .partition(|(_, new)| erased.contains(&(new.demand.tenant, new.demand.customer)));
+    for (position, _) in gone {
+        outcomes[position] = Some(Err(erased_customer()));
+    }
     let existing = hold_policies(connection, &wanted).await?;
     let (wanted, refused): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(_, new)| {
         let key = (new.demand.tenant, new.demand.policy.clone());

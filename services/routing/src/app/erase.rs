@@ -19,6 +19,8 @@ pub(crate) async fn erase(
     if erased.is_empty() {
         return Ok(());
     }
+    // First: a demand that is created meanwhile waits, or is found.
+    receipt::record(connection, NAME, erased).await.map_err(of_feed)?;
     let customers: Vec<(TenantId, CustomerId)> =
         erased.iter().flat_map(|part| part.customers.iter().map(|id| (part.tenant, *id))).collect();
     let mut keys = store::erase::demands(connection, &customers).await?;
@@ -33,7 +35,6 @@ pub(crate) async fn erase(
         work.erase((*tenant, Shard::of(id.uuid()), *id));
     }
     offer::forget_reasons(connection, &keys).await?;
-    receipt::record(connection, NAME, erased).await.map_err(of_feed)?;
     for part in erased {
         work.tell(events::customers_erased(part));
     }

@@ -7,13 +7,13 @@
 use std::collections::HashSet;
 
 use ::store::{Error as StoreError, blind};
-use feed::receipt::Part;
+use feed::receipt::{self, Part};
 use feed::{Entry, HandleError, Handler};
 use kernel::{DemandId, TenantId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::work::Work;
+use super::work::{Work, of_feed};
 use super::{App, erase, now_us};
 use crate::domain::demand::NewDemand;
 use crate::domain::policy::Trigger;
@@ -54,6 +54,10 @@ impl Handler for Thresholds {
         if demands.is_empty() {
             return Ok(work.write(connection).await?);
         }
+        let customers: Vec<_> =
+            demands.iter().map(|demand| (demand.tenant, demand.customer)).collect();
+        let gone = receipt::erased_of(connection, &customers).await.map_err(of_feed)?;
+        demands.retain(|demand| !gone.contains(&(demand.tenant, demand.customer)));
         let held = hold(connection, &demands).await?;
         demands.retain(|demand| {
             demand.policy == policy::DEFAULT

@@ -99,7 +99,11 @@ async fn nothing_is_deleted_that_somebody_needs() {
     let error = client.rpc.delete_team(team.clone()).await.unwrap_err();
     assert_eq!(reason(&error), "IN_USE");
     for name in ["ann", "bob"] {
-        client.rpc.delete_agent(DeleteAgentRequest { name: name.to_owned(), ..Default::default() }).await.unwrap();
+        client
+            .rpc
+            .delete_agent(DeleteAgentRequest { name: name.to_owned(), ..Default::default() })
+            .await
+            .unwrap();
     }
     client.rpc.delete_team(team.clone()).await.unwrap();
     client.rpc.delete_team(team).await.unwrap();

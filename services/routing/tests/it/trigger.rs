@@ -14,7 +14,7 @@ use testkit::{House, TestDatabase};
 use tonic::service::Routes;
 use uuid::Uuid;
 
-use crate::world::{LIMIT, World};
+use crate::world::{LIMIT, World, demand, fields};
 
 /// The log of scoring, without its service: its RPCs are away.
 struct Log {
@@ -48,6 +48,19 @@ impl Log {
         let service = FeedService::new(tail.clone(), Nobody, house.drain.token());
         let endpoint = house.serve(Routes::new(service.into_server())).unwrap();
         Self { database, tail, endpoint, _clone: clone }
+    }
+
+    async fn erase(&self, tenant: TenantId, customer: Uuid) {
+        let part = feed::receipt::Part {
+            tenant,
+            id: Uuid::now_v7(),
+            customers: vec![kernel::CustomerId::new(customer)],
+        };
+        let mut transaction = self.database.begin().await.unwrap();
+        let entry = part.entry(EventKind::CustomersErased as i16);
+        feed::append(&mut transaction, &[entry]).await.unwrap();
+        transaction.commit().await.unwrap();
+        self.tail.wake();
     }
 
     async fn cross(&self, tenant: TenantId, customer: Uuid, version: i64) {
@@ -126,4 +139,39 @@ async fn a_crossing_creates_one_demand_however_often_it_is_heard() {
         client.until(&demand.demand_id, DemandState::Offered).await;
     }
     world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_created_for_who_was_erased_and_nothing_put_aside_comes_back() {
+    let house = House::new(contracts::DESCRIPTORS).unwrap();
+    let log = Log::new(&house).await;
+    let world = Arc::new(World::of(house, "", log.endpoint.clone()).await);
+    let mut client = world.tenant();
+    let customer = Uuid::now_v7();
+    for subject in [customer, Uuid::now_v7()] {
+        sqlx::query(
+            "insert into dead_letter (consumer, tenant_id, subject, seq, entry, error, attempts,
+                parked_us)
+            values ('routing.scoring', $1, $2, 1, '', 'test', 1, 0)",
+        )
+        .bind(client.tenant.uuid())
+        .bind(subject)
+        .execute(world.database.pool())
+        .await
+        .unwrap();
+    }
+    let wanted = CreateDemandRequest { customer_id: customer.to_string(), ..demand() };
+    client.create(wanted.clone()).await;
+    log.erase(client.tenant, customer).await;
+    testkit::eventually(LIMIT, "the erasure to be applied", async || {
+        world.count("select count(*) from erased").await == 1
+    })
+    .await;
+    assert_eq!(world.count("select count(*) from dead_letter").await, 1, "that of the other");
+    let refused = client.try_create(wanted).await.unwrap_err();
+    assert_eq!(fields(&refused), ["customer_id"]);
+    let nobody = "select count(*) from demand where customer_id <> \
+        '00000000-0000-0000-0000-000000000000'";
+    assert_eq!(world.count(nobody).await, 0);
+    client.create(demand()).await;
 }

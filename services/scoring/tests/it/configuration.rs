@@ -1,5 +1,6 @@
 //! Scorecards and model policies: checks, versions, and what a change does to customers.
 
+use contracts::profile::v1::{TraitDefinition, TraitType};
 use contracts::scoring::v1 as proto;
 use testkit::eventually;
 use tonic::Code;
@@ -42,6 +43,40 @@ async fn an_unknown_trait_is_named_with_place_and_suggestion() {
     assert_eq!(fields, expected, "{complaints:#?}");
     let place = &complaints[4].1;
     assert!(place.starts_with("1:19:") && place.contains("did you mean `traits.job`"), "{place}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_takes_traits_as_declared_that_come_with_it() {
+    let world = World::new().await;
+    let mut tenant = world.tenant_with_traits().await;
+    let assumed = |name: &str, kind: TraitType, personal| TraitDefinition {
+        name: name.to_owned(),
+        r#type: kind.into(),
+        personal,
+        ..Default::default()
+    };
+    let rules = [
+        ("new", "traits.plan > 3.0", 1.0),
+        ("old", "traits.job == \"x\"", 1.0),
+        ("same", "traits.age > 3.0", 1.0),
+    ];
+    let mut request = proto::UpsertScorecardRequest {
+        scorecard: Some(card("lead", &rules)),
+        validate_only: true,
+        assumed_traits: vec![
+            assumed("plan", TraitType::Number, false),
+            assumed("job", TraitType::String, true),
+        ],
+        ..Default::default()
+    };
+    let refused = tenant.client.upsert_scorecard(request.clone()).await.unwrap_err();
+    let fields: Vec<String> = complaints(&refused).into_iter().map(|(field, _)| field).collect();
+    assert_eq!(fields, ["scorecard.rules[1].when"], "it would be personal: {refused:?}");
+    request.assumed_traits.pop();
+    tenant.client.upsert_scorecard(request.clone()).await.unwrap();
+    request.validate_only = false;
+    let refused = tenant.client.upsert_scorecard(request).await.unwrap_err();
+    assert_eq!(complaints(&refused)[0].0, "assumed_traits");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -77,11 +77,6 @@ impl Format {
 }
 
 impl Reading {
-    /// ISO 8601 in a zone.
-    pub(crate) const fn iso(zone: TimeZone) -> Self {
-        Self { formats: Vec::new(), zone }
-    }
-
     /// Nothing was said about the format.
     pub(crate) const fn has_no_format(&self) -> bool {
         self.formats.is_empty()

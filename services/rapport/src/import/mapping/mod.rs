@@ -58,7 +58,6 @@ pub(crate) struct Column {
 pub(crate) struct Output {
     /// As the mapping calls it: `records[0]`.
     pub(crate) path: String,
-    pub(crate) place: Place,
     pub(crate) kind: OutputKind,
     /// What stands in the natural key besides the columns.
     pub(crate) tag: String,

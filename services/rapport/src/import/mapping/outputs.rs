@@ -85,7 +85,6 @@ impl Reader {
         };
         Some(Output {
             path: String::new(),
-            place: node.place,
             kind,
             tag,
             key,
