@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_json_becomes_is_paid_for() {
-        let budget = Budget::new(64 * VALUE + 8 * 1024 * 1024);
+        let budget = Budget::new(64 * VALUE + 4 * 1024 * 1024);
         let ones = format!("[{}1]", "1,".repeat(4_095));
         assert_eq!(values(ones.as_bytes()), 1 + 4_096);
         let share = budget.for_json(ones.as_bytes()).unwrap();
